@@ -224,7 +224,7 @@ class HubSettings(_Model):
             for group in (course.group, course.instructors_group):
                 if group in groups:
                     raise ValueError(
-                        f"courses: two courses would share the hub group '{group}'; give course '{course.id}' another id"
+                        f"courses: two courses would share the hub group '{group}'; rename course '{course.id}'"
                     )
                 groups.add(group)
         return self
@@ -240,7 +240,9 @@ def load_settings(path: str | os.PathLike[str] | None = None) -> HubSettings:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SettingsError(f"{file}: there is no such file. The deployment writes it; run the deployment again") from None
+        raise SettingsError(
+            f"{file}: there is no such file. The deployment writes it; run the deployment again"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
     try:

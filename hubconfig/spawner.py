@@ -1,0 +1,493 @@
+"""A student's server: one Swarm service, started in its turn, found again after any crash of the hub.
+
+`SemesterSpawner` differs from dockerspawner's SwarmSpawner in what a class needs: starts wait in a visible queue
+(`admission.py`), every task state and a dead node are understood (`swarm.py`), servers are reached at
+`<node address>:<published port>` without an overlay network, and a start that a killed hub left behind is adopted or
+removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import aiohttp
+from docker.errors import APIError, DockerException
+from dockerspawner import SwarmSpawner
+from jupyterhub import orm
+from jupyterhub.spawner import SpawnException
+from requests.exceptions import RequestException
+from traitlets import Callable as CallableTrait
+from traitlets import Instance, List, Unicode, default
+
+from . import courses, metrics
+from .admission import Admission, QueueTimeoutError, Stage, Ticket, place_text
+from .homes import HomeError, ensure_home
+from .service_spec import SERVER_PORT, STOP_GRACE_S, ServerSpec, create_service_arguments, service_name
+from .settings import CourseSettings, HubSettings
+from .swarm import STARTING_STATES, Node, Swarm, Task
+
+LOOK_EVERY_S = 0.3
+LOOK_FOR_ROOM_EVERY_S = 2.0
+PROGRESS_EVERY_S = 0.5
+REFRESH_EVERY_S = 5.0
+CONNECT_TIMEOUT_S = 3.0
+DOCKER_THREADS = 4
+MAX_PLACEMENTS = 3
+"""How often a start may be placed anew because its node went away or refused it."""
+ASK_AGAIN_S = (0.5, 1.0, 2.0)
+
+_API_TROUBLE = (DockerException, RequestException, OSError)
+
+
+class SemesterSpawner(SwarmSpawner):
+    """JupyterHub's spawner for student servers on a Docker Swarm."""
+
+    hub_settings = Instance(HubSettings, help="The semester's settings.").tag(config=True)
+    placement_constraints = List(
+        Unicode(), default_value=["node.role==worker"], help="Swarm constraints of every server."
+    ).tag(config=True)
+    make_home = CallableTrait(ensure_home, help="Makes a home folder: (homes_path, username) -> path.").tag(config=True)
+
+    # shared by all spawners of one hub, like dockerspawner's own client
+    _pool: ClassVar[ThreadPoolExecutor | None] = None
+    _swarm: ClassVar[Swarm | None] = None
+    _admission: ClassVar[Admission | None] = None
+    _refresher: ClassVar[asyncio.Task[None] | None] = None
+
+    remove = True
+    task_id = ""
+    address = ""
+    published_port = 0
+    _course_id = ""
+    _ticket: Ticket | None = None
+    _starting = False
+    _last_task: Task | None = None
+    _placed_on = ""
+
+    # -- shared parts -------------------------------------------------------------------------------------------------
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        """Threads for Engine API calls: a slow call must not hold up those of everybody else."""
+        cls = SemesterSpawner
+        if cls._pool is None:
+            cls._pool = ThreadPoolExecutor(DOCKER_THREADS, thread_name_prefix="docker-api")
+        return cls._pool
+
+    @property
+    def swarm(self) -> Swarm:
+        """The cluster."""
+        cls = SemesterSpawner
+        if cls._swarm is None:
+            cls._swarm = Swarm(self.docker)
+        return cls._swarm
+
+    @property
+    def admission(self) -> Admission:
+        """The queue of starts."""
+        cls = SemesterSpawner
+        if cls._admission is None:
+            rules = self.hub_settings.admission
+            swarm = self.swarm
+
+            async def limit() -> int:
+                return rules.concurrent_starts or rules.concurrent_starts_per_node * await swarm.ready_workers()
+
+            cls._admission = Admission(limit)
+            metrics.export(cls._admission, swarm)
+        return cls._admission
+
+    def _keep_fresh(self) -> None:
+        """Starts, once, the loop that renews the queue's limit and the picture of the cluster."""
+        cls = SemesterSpawner
+        if cls._refresher is None or cls._refresher.done():
+            cls._refresher = asyncio.create_task(self._refresh_forever(self.admission, self.swarm))
+
+    async def _refresh_forever(self, admission: Admission, swarm: Swarm) -> None:
+        while True:
+            try:
+                await admission.refresh()
+                await swarm.snapshot(REFRESH_EVERY_S)
+            except _API_TROUBLE as error:
+                self.log.warning("The Swarm could not be asked: %s", error)
+            await asyncio.sleep(REFRESH_EVERY_S)
+
+    # -- names and state ----------------------------------------------------------------------------------------------
+
+    @default("object_name")
+    def _object_name_default(self) -> str:
+        return service_name(self.user.name, self.name)
+
+    @default("options_form")
+    def _options_form_default(self) -> Any:
+        return lambda spawner: courses.form(spawner.my_courses())
+
+    @default("options_from_form")
+    def _options_from_form_default(self) -> Any:
+        return courses.options_from_form
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Finds the server of before the hub's restart."""
+        super().load_state(state)
+        self.task_id = state.get("task_id", "")
+        self.address = state.get("address", "")
+        self.published_port = state.get("published_port", 0)
+        self._course_id = state.get("course", "")
+
+    def get_state(self) -> dict[str, Any]:
+        """What the next hub process must know."""
+        state = super().get_state()
+        if self.task_id:
+            state |= {
+                "task_id": self.task_id,
+                "address": self.address,
+                "published_port": self.published_port,
+                "course": self._course_id,
+            }
+        return state
+
+    def clear_state(self) -> None:
+        """Forgets the server."""
+        super().clear_state()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.object_id = ""
+        self.object_name = service_name(self.user.name, self.name)
+        self.task_id = self.address = ""
+        self.published_port = 0
+        self._last_task = None
+
+    async def get_url(self) -> str:
+        """Where the server answers; asked for after a restart of the hub."""
+        if self.address and self.published_port and self.server:
+            return f"http://{_host(self.address)}:{self.published_port}{self.server.base_url}"
+        return await super().get_url()
+
+    # -- courses ------------------------------------------------------------------------------------------------------
+
+    def my_courses(self) -> tuple[CourseSettings, ...]:
+        """The courses this person may start a server for."""
+        groups = {group.name for group in self.user.groups}
+        return courses.courses_of(self.hub_settings, self.user.name, groups, admin=bool(self.user.admin))
+
+    def _use(self, course: CourseSettings) -> None:
+        self._course_id = course.id
+        self.image = course.image
+        self.default_url = course.default_url
+        self.mem_limit = course.memory_limit_mib * 1024 * 1024
+        self.mem_guarantee = course.memory_guarantee_mib * 1024 * 1024
+        self.cpu_limit = course.cpu_limit
+        self.cpu_guarantee = course.cpu_guarantee
+
+    def _join_group(self, course: CourseSettings) -> None:
+        """In an open course a student joins the group at the first start, so that instructors find them.
+
+        Admins and instructors stay out: whoever is in the group can be watched by every instructor of the course.
+        """
+        if course.students or self.user.admin or self.user.name in course.instructors:
+            return
+        group = orm.Group.find(self.db, course.group)
+        if group is not None and group not in self.user.groups:
+            group.users.append(self.user.orm_user)
+            self.db.commit()
+
+    # -- start --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> tuple[str, int]:
+        """Waits for its turn, starts the server and returns (address, port) once it answers."""
+        try:
+            course = courses.choose(self.my_courses(), self.user_options)
+        except courses.CourseError as error:
+            raise SpawnException(str(error), reason="course", status_code=403) from None
+        self._use(course)
+        self._join_group(course)
+        self._keep_fresh()
+        self._starting = True
+        ticket = self._ticket = self.admission.join(self._log_name)
+        try:
+            home = await self._home()
+            await ticket.turn(self.hub_settings.admission.queue_timeout_s)
+            address, port = await self._start_on_a_node(course, home, ticket)
+            ticket.leave(ready=True)
+            return address, port
+        except QueueTimeoutError:
+            raise SpawnException(self._gave_up_text(), reason="queue-timeout", status_code=503) from None
+        except BaseException:
+            # also when cancelled: a service that nobody waits for must not take a place
+            await self._remove_quietly()
+            raise
+        finally:
+            ticket.leave()
+            self._starting = False
+
+    async def _home(self) -> str:
+        loop = asyncio.get_running_loop()
+        try:
+            path = await loop.run_in_executor(None, self.make_home, self.hub_settings.homes_path, self.user.name)
+        except HomeError as error:
+            self.log.error("No home for %s: %s", self._log_name, error)
+            raise SpawnException(
+                "Your home folder cannot be used right now. Tell your instructor; the hub's log has the reason.",
+                reason="home",
+                log_message=str(error),
+                status_code=503,
+            ) from None
+        return str(path)
+
+    async def _start_on_a_node(self, course: CourseSettings, home: str, ticket: Ticket) -> tuple[str, int]:
+        for attempt in range(1, MAX_PLACEMENTS + 1):
+            if await self.swarm.remove_service(self.object_name):
+                self.log.warning("Removed a leftover service %s before the start", self.object_name)
+            await self._create(course, home)
+            lost = await self._wait_until_it_answers(ticket)
+            if not lost:
+                return self.address, self.published_port
+            self.log.warning("%s: placement %s failed: %s", self._log_name, attempt, lost)
+        await self._remove_quietly()
+        raise SpawnException(f"Your server could not be started: {lost}.", reason="placement", status_code=503)
+
+    async def _create(self, course: CourseSettings, home: str) -> None:
+        spec = ServerSpec(
+            name=self.object_name,
+            user=self.user.name,
+            course=course.id,
+            image=course.image,
+            command=await self.get_command(),
+            env=self.get_env(),
+            home=home,
+            memory_limit_mib=course.memory_limit_mib,
+            memory_guarantee_mib=course.memory_guarantee_mib,
+            cpu_limit=course.cpu_limit,
+            cpu_guarantee=course.cpu_guarantee,
+            constraints=tuple(self.placement_constraints),
+        )
+        service = await self.docker("create_service", **create_service_arguments(spec))
+        self.object_id = service[self.object_id_key]
+
+    async def _wait_until_it_answers(self, ticket: Ticket) -> str:
+        """'' when the server answers; the reason when this placement is lost and another may help."""
+        rules = self.hub_settings.admission
+        while True:
+            task = self._last_task = await self.swarm.task_of(self.object_id)
+            pause = LOOK_EVERY_S
+            if task is not None and task.no_room:
+                ticket.step_aside()
+                pause = LOOK_FOR_ROOM_EVERY_S
+                if ticket.waited_s > rules.queue_timeout_s:
+                    raise QueueTimeoutError
+            elif task is not None:
+                ticket.resume()
+                if task.state in {"rejected", "orphaned", "shutdown", "remove"}:
+                    return task.why
+                if task.ended:
+                    raise SpawnException(
+                        f"Your server stopped while it was starting: {task.why}.", reason="ended", status_code=500
+                    )
+                node = await self._node_of(task)
+                if node is not None and node.state == "down":
+                    return f"node {node.name} went away"
+                if task.state == "running" and node is not None and task.port:
+                    self.task_id, self.address, self.published_port = task.id, node.address, task.port
+                    self._placed_on = node.name
+                    if await self._answers():
+                        return ""
+            if ticket.running_s > rules.start_timeout_s:
+                raise SpawnException(
+                    f"Your server did not answer within {rules.start_timeout_s} seconds. Try again; "
+                    "if it happens twice, tell your instructor.",
+                    reason="timeout",
+                    status_code=503,
+                )
+            await asyncio.sleep(pause)
+
+    async def _node_of(self, task: Task) -> Node | None:
+        return (await self.swarm.nodes()).get(task.node_id)
+
+    async def _answers(self) -> bool:
+        """Whether the server's own web server answers, however it answers."""
+        base_url = self.server.base_url if self.server else "/"
+        url = f"http://{_host(self.address)}:{self.published_port}{base_url}api"
+        timeout = aiohttp.ClientTimeout(total=CONNECT_TIMEOUT_S)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+                return response.status < 500
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    async def _reachable(self) -> bool:
+        """Whether something listens where the server was."""
+        try:
+            connection = asyncio.open_connection(self.address, self.published_port)
+            _, writer = await asyncio.wait_for(connection, CONNECT_TIMEOUT_S)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    # -- poll and stop ------------------------------------------------------------------------------------------------
+
+    async def poll(self) -> str | int | None:
+        """None while the server runs (or starts); else a sentence about its end, with its service removed.
+
+        A Swarm that cannot be asked says nothing about the server, so it counts as running: JupyterHub throws a server
+        away for good when the first poll after its own restart fails.
+        """
+        if self._starting:
+            return None
+        for pause in (*ASK_AGAIN_S, None):
+            try:
+                return await (self._poll_known() if self.task_id else self._poll_unknown())
+            except _API_TROUBLE as error:
+                if pause is None:
+                    self.log.warning("%s counts as running: the Swarm cannot be asked: %s", self._log_name, error)
+                    return None
+                await asyncio.sleep(pause)
+        return None
+
+    async def _poll_known(self) -> str | None:
+        self._keep_fresh()
+        snapshot = await self.swarm.snapshot()
+        task = snapshot.tasks.get(self.task_id)
+        node = snapshot.nodes.get(task.node_id) if task else None
+        if task and task.state == "running" and node and node.state != "down":
+            return None
+        # something changed, or the snapshot is older than the server: ask about this one alone
+        task = await self.swarm.task(self.task_id)
+        if task is None:
+            end = "its service was removed"
+        elif task.ended:
+            end = task.why
+        else:
+            node = (await self.swarm.nodes(0)).get(task.node_id)
+            if node is not None and node.state != "down":
+                return None
+            # the manager may have lost sight of a node that works, after a restart of its own for example
+            if await self._reachable():
+                return None
+            end = f"node {node.name if node else task.node_id} went away"
+        await self._remove_quietly()
+        self.log.warning("The server of %s ended: %s", self._log_name, end)
+        return end
+
+    async def _poll_unknown(self) -> str | int | None:
+        """Without state: either there is no server, or a hub that was killed during the start left one."""
+        service = await self.swarm.service(self.object_name)
+        if service is None:
+            return 0
+        self.object_id = service[self.object_id_key]
+        task = await self.swarm.task_of(self.object_id)
+        node = await self._node_of(task) if task else None
+        if task and task.state == "running" and task.port and node and node.state != "down" and self.server:
+            self._adopt(service, task, node)
+            return None
+        await self._remove_quietly()
+        state = task.state if task else "new"
+        unfinished = state in STARTING_STATES
+        return f"its start was interrupted ({state})" if unfinished else f"it had ended: {task.why if task else state}"
+
+    def _adopt(self, service: Mapping[str, Any], task: Task, node: Node) -> None:
+        container = service["Spec"]["TaskTemplate"]["ContainerSpec"]
+        environment = dict(line.partition("=")[::2] for line in container.get("Env") or ())
+        self.api_token = environment.get("JUPYTERHUB_API_TOKEN", "")
+        self.task_id, self.address, self.published_port = task.id, node.address, task.port
+        self._course_id = service["Spec"].get("Labels", {}).get("semesterhub.course", "")
+        self.orm_spawner.state = self.get_state()
+        self.db.commit()
+        self.log.warning("Adopted the server of %s, whose start the hub did not see end", self._log_name)
+
+    async def stop(self, now: bool = False) -> None:
+        """Removes the service; the container gets SIGTERM and ten seconds. Returns when it is gone."""
+        task_id = self.task_id
+        self.log.info("Stopping %s (service %s)", self._log_name, self.object_name)
+        await self.swarm.remove_service(self.object_id or self.object_name)
+        if task_id and not now:
+            await self._wait_until_gone(task_id)
+        self.clear_state()
+
+    async def _wait_until_gone(self, task_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + STOP_GRACE_S + 5
+        while loop.time() < until:
+            task = await self.swarm.task(task_id)
+            if task is None or task.ended:
+                return
+            node = await self._node_of(task)
+            if node is None or node.state == "down":
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _remove_quietly(self) -> None:
+        try:
+            await self.swarm.remove_service(self.object_id or self.object_name)
+        except (APIError, *_API_TROUBLE) as error:
+            self.log.error("The service %s could not be removed, the next start will: %s", self.object_name, error)
+        self._forget()
+
+    # -- what the student sees ----------------------------------------------------------------------------------------
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Events for the page that waits: the place in the queue, then what the server is doing."""
+        last: dict[str, Any] | None = None
+        while True:
+            event = self._progress_event()
+            if event != last:
+                yield event
+                last = event
+            await asyncio.sleep(PROGRESS_EVERY_S)
+
+    def _progress_event(self) -> dict[str, Any]:
+        ticket = self._ticket
+        if ticket is None:
+            return {"progress": 1, "message": "Your server is requested."}
+        if ticket.stage is Stage.QUEUED:
+            place = ticket.place
+            return {
+                "progress": 5,
+                "message": place_text(place),
+                "queue": {"position": place.position, "ahead": place.ahead, "estimate_s": place.estimate_s},
+            }
+        if ticket.stage is Stage.ASIDE:
+            return {"progress": 10, "message": self._full_text(), "full": True}
+        state = self._last_task.state if self._last_task else "new"
+        if state == "running":
+            return {"progress": 70, "message": "Your server is starting up."}
+        if state in {"preparing", "ready", "starting"}:
+            return {"progress": 45, "message": "Your server is being made."}
+        return {"progress": 20, "message": "It is your turn: your server gets its place on a node."}
+
+    def _full_text(self) -> str:
+        capacity = self.swarm.last_snapshot.capacity()
+        waiting = self.admission.waiting
+        if capacity.workers == 0:
+            return (
+                f"No node for student servers is ready at the moment ({waiting} waiting). "
+                "Your server starts as soon as one is; you can leave this page open."
+            )
+        return (
+            f"The cluster is full: {capacity.running} servers running, {waiting} waiting. "
+            "Your server starts when a place is free or new nodes arrive; you can leave this page open."
+        )
+
+    def _gave_up_text(self) -> str:
+        minutes = max(1, round(self.hub_settings.admission.queue_timeout_s / 60))
+        return (
+            f"Your server found no place within {minutes} minutes, so the hub stopped waiting. "
+            "Start it again from Home, and tell your instructor that the cluster is full."
+        )
+
+    @property
+    def internal_hostname(self) -> str:
+        """Only for JupyterHub's internal TLS, which is not used: traffic stays inside the cluster's network."""
+        return self.object_name
+
+    @default("port")
+    def _port_default(self) -> int:
+        return SERVER_PORT
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
