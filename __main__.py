@@ -1,0 +1,21 @@
+"""One stack is one semester: read it, plan it, build it on its cloud, export what people and tools need."""
+
+from __future__ import annotations
+
+import importlib
+
+import pulumi
+
+from components.plan import plan
+from components.semester import SemesterError, from_pulumi_config
+
+try:
+    semester = from_pulumi_config()
+    semester_plan = plan(semester)
+except SemesterError as error:
+    raise pulumi.RunError(str(error)) from None
+
+# Only the chosen cloud's SDK is imported: the other one would cost a second and 100 MB.
+cloud = importlib.import_module(f"components.{semester.cloud}")
+for name, value in cloud.build(pulumi.get_stack(), semester, semester_plan).items():
+    pulumi.export(name, value)

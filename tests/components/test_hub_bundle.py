@@ -1,0 +1,59 @@
+"""What the hub VM is told to run: settings that pass the hub's own schema, containers pinned by digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.hub_bundle import HUB_IMAGES, bundle, course_images
+from components.plan import plan
+from components.semester import load_stack_file
+from hubconfig.settings import SettingsError
+
+pytestmark = pytest.mark.unit
+DEMO = load_stack_file(Path("stacks/Pulumi.demo.yaml"))
+PLAN = plan(DEMO)
+DIGEST = "@sha256:" + "a" * 64
+IMAGES = {name: f"10.88.0.2:5000/{name}{DIGEST}" for name in (*HUB_IMAGES, *course_images(DEMO))}
+
+
+def test_rendering_twice_gives_equal_bytes_and_a_change_gives_another_revision() -> None:
+    assert bundle("demo", DEMO, PLAN, IMAGES) == bundle("demo", DEMO, PLAN, IMAGES)
+    other = {**IMAGES, "hub": IMAGES["hub"].replace("a" * 64, "b" * 64)}
+    revisions = {json.loads(bundle("demo", DEMO, PLAN, images)[1])["revision"] for images in (IMAGES, other)}
+    assert len(revisions) == 2
+
+
+def test_settings_promise_each_student_what_the_plan_counted_with() -> None:
+    settings = json.loads(bundle("demo", DEMO, PLAN, IMAGES)[0])
+    course, planned = settings["courses"][0], PLAN.courses[0]
+    assert course["memory_guarantee_mib"] == planned.memory_guarantee_mib
+    assert course["image"] == IMAGES["student"]
+    assert settings["hub_ip"] == PLAN.hub_ip and settings["semester"] == "demo"
+
+
+def test_class_size_alone_does_not_restart_the_hub() -> None:
+    larger = DEMO.model_copy(update={"courses": (DEMO.courses[0].model_copy(update={"students": 60}),)})
+    assert plan(larger).workers.count > PLAN.workers.count
+    assert bundle("demo", larger, plan(larger), IMAGES) == bundle("demo", DEMO, PLAN, IMAGES)
+
+
+def test_an_image_without_a_digest_is_refused_before_anything_is_touched() -> None:
+    with pytest.raises(SettingsError, match="pinned by digest"):
+        bundle("demo", DEMO, PLAN, {**IMAGES, "student": "10.88.0.2:5000/student:latest"})
+
+
+def test_every_container_is_pinned_and_only_the_hub_gets_the_docker_socket() -> None:
+    described = {c["name"]: c for c in json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"]}
+    assert list(described) == ["hub", "proxy", "edge"]
+    assert all("@sha256:" in c["image"] and c["health_url"] for c in described.values())
+    sockets = {name for name, c in described.items() for m in c.get("mounts", []) if "docker.sock" in m["source"]}
+    assert sockets == {"hub"}
+
+
+def test_no_secret_value_is_in_the_bundle() -> None:
+    text = "".join(bundle("demo", DEMO, PLAN, IMAGES))
+    assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][1]["secret_env"] == {"CONFIGPROXY_AUTH_TOKEN": "proxy_token"}
+    assert "password" not in text.replace("admin_password", "").replace("student_password", "")
