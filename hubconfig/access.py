@@ -6,12 +6,11 @@ Roles are as small as their work allows; admins have JupyterHub's own role.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
-
-from jupyterhub import orm
-from sqlalchemy import inspect
 
 from .settings import CourseSettings, HubSettings, read_secret
 
@@ -114,19 +113,25 @@ def drop_stale_memberships(database: Path, settings: HubSettings) -> list[str]:
     staff = {_normal(name) for course in settings.courses for name in course.instructors}
     staff |= {_normal(name) for name in settings.admins}
     dropped: list[str] = []
-    session = orm.new_session_factory(f"sqlite:///{database}")()
-    try:
-        if not inspect(session.get_bind()).has_table(orm.Group.__tablename__):
-            return []
-        for group in session.query(orm.Group).filter(orm.Group.name.startswith("course-")):
-            allowed = wanted.get(group.name, set())
-            for user in list(group.users):
-                stays = user.name not in staff if group.name in open_groups else user.name in allowed
-                if not stays:
-                    group.users.remove(user)
-                    dropped.append(f"{user.name}@{group.name}")
-        session.commit()
-    finally:
-        session.close()
-        session.get_bind().dispose()
+    # plain SQL: JupyterHub's own session would check or upgrade the schema, which is the hub's business a moment later
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        try:
+            rows = connection.execute(_MEMBERSHIPS).fetchall()
+        except sqlite3.OperationalError:
+            return []  # a new database has no tables yet
+        for user_id, user, group_id, group in rows:
+            stays = user not in staff if group in open_groups else user in wanted.get(group, ())
+            if not stays:
+                connection.execute("DELETE FROM user_group_map WHERE user_id = ? AND group_id = ?", (user_id, group_id))
+                dropped.append(f"{user}@{group}")
+        connection.commit()
     return dropped
+
+
+_MEMBERSHIPS = """
+SELECT users.id, users.name, "groups".id, "groups".name
+FROM user_group_map
+JOIN users ON users.id = user_group_map.user_id
+JOIN "groups" ON "groups".id = user_group_map.group_id
+WHERE "groups".name LIKE 'course-%'
+"""

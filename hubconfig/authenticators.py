@@ -130,4 +130,4 @@ def _configure_lti(c: Config, settings: HubSettings) -> None:
     # the LMS decides who is enrolled: whoever it sends may enter
     section.allow_all = True
     # the hub is opened inside the LMS's page, on another site
-    c.JupyterHub.tornado_settings.setdefault("cookie_options", {"SameSite": "None", "Secure": True})
+    c.JupyterHub.tornado_settings.update({"cookie_options": {"SameSite": "None", "Secure": True}})

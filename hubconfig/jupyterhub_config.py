@@ -43,7 +43,7 @@ except SettingsError as error:
 
 admission, culling = settings.admission, settings.culling
 
-# -- the hub itself -----------------------------------------------------------------------------------------------------
+# -- the hub itself ---------------------------------------------------------------------------------------------------
 STATE.mkdir(parents=True, exist_ok=True)
 with sqlite3.connect(DATABASE) as database:
     # readers do not wait for the writer; a property of the file, so it holds for the hub's own connections
@@ -71,20 +71,20 @@ c.JupyterHub.allow_named_servers = False
 c.JupyterHub.init_spawners_timeout = 1
 c.JupyterHub.concurrent_spawn_limit = 0  # admission.py does this, in the open
 c.JupyterHub.active_server_limit = 0
-c.JupyterHub.tornado_settings.setdefault("slow_spawn_timeout", 0)  # the page with the queue shows at once
+c.JupyterHub.tornado_settings.update({"slow_spawn_timeout": 0})  # the page with the queue shows at once
 
 # writing every activity costs a write each; but what is not written looks idle to the culler
 c.JupyterHub.activity_resolution = max(1, min(6000, culling.idle_timeout_s // 6))
 c.JupyterHub.last_activity_interval = max(10, min(300, culling.idle_timeout_s // 4))
 c.JupyterHub.authenticate_prometheus = True
 
-# -- the proxy runs by itself -------------------------------------------------------------------------------------------
+# -- the proxy runs by itself -----------------------------------------------------------------------------------------
 c.JupyterHub.proxy_class = GuardedProxy
 c.GuardedProxy.should_start = False
 c.GuardedProxy.api_url = os.environ.get("SEMESTERHUB_PROXY_API", "http://127.0.0.1:8001")
 c.GuardedProxy.auth_token = PROXY_TOKEN
 
-# -- students' servers --------------------------------------------------------------------------------------------------
+# -- students' servers ------------------------------------------------------------------------------------------------
 c.JupyterHub.spawner_class = SemesterSpawner
 c.SemesterSpawner.hub_settings = settings
 c.SemesterSpawner.cmd = ["jupyterhub-singleuser"]
@@ -102,7 +102,7 @@ c.SemesterSpawner.environment = {
     "SEMESTERHUB_SEMESTER": settings.semester,
 }
 
-# -- people, rights, pages ----------------------------------------------------------------------------------------------
+# -- people, rights, pages --------------------------------------------------------------------------------------------
 c.JupyterHub.load_groups = access.groups(settings)
 c.JupyterHub.load_roles = access.roles(settings)
 c.JupyterHub.services = SERVICES

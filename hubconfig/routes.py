@@ -2,7 +2,7 @@
 
 With an external proxy JupyterHub looks at the routes only every `last_activity_interval` (minutes); until then a proxy
 that was restarted knows nobody's server. `GuardedProxy` leaves a mark in the proxy, a route of its own, and looks for
-it every two seconds, one small request. A proxy without the mark has lost its memory, so all routes are restored at once.
+it every two seconds, one small request. A proxy without the mark lost its memory, so all routes are restored at once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class GuardedProxy(ConfigurableHTTPProxy):
             await self._forget_mark()
             return
         if self._complete:
-            self.log.warning("The proxy's routes are complete again")
+            self.log.info("The proxy has all routes")
 
     def _checks_pending(self) -> bool:
         return any(spawner._check_pending for user in self.app.users.values() for spawner in user.spawners.values())
