@@ -1,0 +1,181 @@
+"""`up`, `preview`, `destroy`: from a stack's name to a running semester and back, told as it goes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import docker
+from docker.errors import APIError
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from operations import setup, stacks
+from operations.engine import Pulumi, Result
+from operations.engine_events import QUIET_OPS, Resource
+from operations.errors import UserError
+from operations.paths import owner_label
+from operations.progress import note, seconds
+
+ROWS_OF_TIME = 12
+TELLING_S = 1.0
+"""Resources that took less are summed up in one row."""
+
+
+def up(stack: str) -> Result:
+    """Bring the stack to what its file says, and say how to reach it."""
+    began = time.monotonic()
+    semester = stacks.load(stack)
+    engine = _engine(stack, str(semester.cloud))
+    prepared_s = time.monotonic() - began
+    result = engine.run("up")
+    out = Console()
+    if result.changed:
+        out.print(time_table(result, prepared_s))
+    out.print(_summary(result))
+    out.print(_logins(stack, result.outputs))
+    return result
+
+
+def preview(stack: str) -> Result:
+    """Say what `up` would change, and change nothing."""
+    semester = stacks.load(stack)
+    result = _engine(stack, str(semester.cloud)).run("preview")
+    out = Console()
+    changes = [r for r in result.resources if r.op not in QUIET_OPS and r.custom]
+    if changes:
+        table = Table("", "resource", "because of", box=None, pad_edge=False)
+        for resource in changes:
+            table.add_row(
+                _SIGN.get(resource.op, "~") + " " + resource.op,
+                escape(resource.label),
+                escape(", ".join(resource.diffs[:6])),
+            )
+        out.print(table)
+    out.print(_summary(result))
+    return result
+
+
+def destroy(stack: str, *, delete_homes: bool = False) -> Result:
+    """Remove everything of the stack. Students' homes stay, unless `delete_homes` (the caller has it confirmed)."""
+    cloud = stacks.cloud_of(stack)
+    if not Pulumi.known(stack):
+        stacks.path_of(stack)
+    extra = {"SEMESTERHUB_DELETE_HOMES": stack} if delete_homes else None
+    result = _engine(stack, cloud, extra).run("destroy")
+    out = Console()
+    out.print(_summary(result))
+    if cloud == "local":
+        kept = _kept_volumes(stack, delete=delete_homes)
+        if kept and delete_homes:
+            out.print(f"Deleted the homes: {escape(', '.join(kept))}")
+        elif kept:
+            out.print(
+                f"The students' homes are kept ({escape(', '.join(kept))}); the next ./hub up --stack {stack} finds them.\n"
+                f"To delete them too: ./hub destroy --stack {stack} --delete-homes"
+            )
+    return result
+
+
+def _engine(stack: str, cloud: str, extra: dict[str, str] | None = None) -> Pulumi:
+    if cloud == "local":
+        setup.docker()
+    folder = setup.pulumi().folder
+    return Pulumi(stack, folder, extra_environment=extra, fetch_plugins=cloud != "local")
+
+
+_SIGN = {"create": "+", "delete": "-", "update": "~", "create-replacement": "+", "delete-replaced": "-"}
+
+
+def _summary(result: Result) -> str:
+    said = {"create": "created", "update": "updated", "delete": "deleted", "replace": "replaced", "same": "unchanged"}
+    if result.action == "preview":
+        said = {
+            "create": "to create",
+            "update": "to update",
+            "delete": "to delete",
+            "replace": "to replace",
+            "same": "unchanged",
+        }
+    parts = [f"{result.changes[op]} {word}" for op, word in said.items() if result.changes.get(op)]
+    head = "no changes" if not result.changed else ", ".join(parts)
+    return f"{result.action} of stack '{result.stack}': {head} [dim]({seconds(result.seconds)})[/]"
+
+
+def time_table(result: Result, prepared_s: float = 0.0) -> Table:
+    """Where the time of a run went. Resources overlap, so their sum may exceed the total."""
+    table = Table("what", "took", "from", title="Where the time went", box=None, title_justify="left", pad_edge=False)
+    table.columns[1].justify = table.columns[2].justify = "right"
+    if prepared_s >= TELLING_S:
+        table.add_row("engine and Docker made ready", seconds(prepared_s), "")
+    done = [
+        r for r in result.resources if r.op not in {"same", "refresh", "replace"} and r.custom and r.ended_s is not None
+    ]
+    first_s = min((r.began_s for r in result.resources), default=0.0)
+    table.add_row("engine and program start", seconds(first_s), "0.0 s")
+    slow = sorted((r for r in done if _took_s(r) >= TELLING_S), key=_took_s, reverse=True)[:ROWS_OF_TIME]
+    for resource in sorted(slow, key=lambda r: r.began_s):
+        table.add_row(
+            f"{resource.said(done=True)} {escape(resource.label)}",
+            seconds(_took_s(resource)),
+            seconds(resource.began_s),
+        )
+    rest = [r for r in done if r not in slow]
+    if rest:
+        table.add_row(f"{len(rest)} more resources", seconds(sum(map(_took_s, rest))), "")
+    table.add_row("[bold]total[/]", f"[bold]{seconds(result.seconds + prepared_s)}[/]", "")
+    return table
+
+
+def _took_s(resource: Resource) -> float:
+    return (resource.ended_s or resource.began_s) - resource.began_s
+
+
+def _logins(stack: str, outputs: dict[str, Any]) -> Panel | str:
+    url = outputs.get("hub_url")
+    if not url:
+        return ""
+    lines = [f"[bold]{escape(str(url))}[/]", ""]
+    if outputs.get("admin_user"):
+        lines.append(
+            f"admin     {escape(str(outputs['admin_user']))}   password  {escape(str(outputs.get('admin_password', '')))}"
+        )
+    if outputs.get("student_password"):
+        lines.append(
+            f"students  any name, student-1 for instance   password  {escape(str(outputs['student_password']))}"
+        )
+    option = "" if stack == "demo" else f" --stack {stack}"
+    lines += ["", f"[dim]./hub status{option}   ./hub load.class{option}   ./hub destroy{option}[/]"]
+    return Panel("\n".join(lines), title=f"{stack} is up", title_align="left", expand=False)
+
+
+def _kept_volumes(stack: str, *, delete: bool) -> list[str]:
+    """The stack's volumes that are still there, deleted if so asked: a destroy without --delete-homes leaves them
+    outside the state, so a later one with it must find them by their labels."""
+    client = docker.from_env()
+    try:
+        labels = [f"semesterhub.stack={stack}", f"semesterhub.owner={owner_label()}"]
+        volumes = client.volumes.list(filters={"label": labels})
+        if delete:
+            for volume in volumes:
+                volume.remove()
+        return sorted(str(v.name) for v in volumes)
+    except APIError as error:
+        raise UserError(f"the homes of stack '{stack}' could not be deleted: {error.explanation or error}") from None
+    finally:
+        client.close()
+
+
+def confirm_delete_homes(stack: str, *, yes: bool) -> None:
+    """Ask for the stack's name before its homes are deleted. Raises UserError when it is not given."""
+    if yes:
+        return
+    note(f"--delete-homes deletes every student's files of stack '{stack}' on this machine. This cannot be undone.")
+    try:
+        answer = input(f"Type the stack's name ({stack}) to go on: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != stack:
+        raise UserError("not confirmed; nothing was touched. Without a terminal, confirm with --yes.")

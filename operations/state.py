@@ -1,0 +1,83 @@
+"""Pulumi's file:// state on disk: where it is, whether it is whole, and what a killed run left pending in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from operations.errors import UserError
+from operations.paths import STATE_DIR
+
+PROJECT = "semesterhub"
+
+
+def backend_url() -> str:
+    """Where the state is: PULUMI_BACKEND_URL, else a folder of this checkout that git ignores."""
+    return os.environ.get("PULUMI_BACKEND_URL") or f"file://{STATE_DIR}"
+
+
+def local_folder(url: str) -> Path | None:
+    """The `.pulumi` folder of a file:// backend, or None for any other backend."""
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return None
+    path = unquote(parts.netloc + parts.path)
+    return Path(path).expanduser() / ".pulumi"
+
+
+def lock_folder(pulumi_folder: Path, stack: str) -> Path:
+    return pulumi_folder / "locks" / "organization" / PROJECT / stack
+
+
+def state_file(pulumi_folder: Path, stack: str) -> Path:
+    return pulumi_folder / "stacks" / PROJECT / f"{stack}.json"
+
+
+def repair(pulumi_folder: Path, stack: str, say: Callable[[str], None]) -> None:
+    """Put right what a power cut or a kill can do to the state file: scratch files, and a file that is no JSON.
+
+    The CLI writes a scratch file and renames it, and keeps the version before as `.bak`.
+    """
+    path = state_file(pulumi_folder, stack)
+    for left in path.parent.glob("fileblob*"):
+        left.unlink(missing_ok=True)
+    if not path.exists() or _parse(path) is not None:
+        return
+    backup = path.with_name(path.name + ".bak")
+    if backup.exists() and _parse(backup) is not None:
+        path.replace(path.with_name(path.name + ".broken"))
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.write_bytes(backup.read_bytes())
+        temporary.replace(path)
+        say(
+            f"the state of stack '{stack}' was cut off while being written; the version before it is used ({path}.broken keeps it)"
+        )
+        return
+    raise UserError(
+        f"{path} is not readable as Pulumi state, and neither is its backup {backup.name}.\n"
+        f"  Older versions are in {pulumi_folder / 'backups' / PROJECT / stack}: copy one over it and run this again."
+    )
+
+
+def pending_operations(pulumi_folder: Path, stack: str) -> list[str]:
+    """What a killed run had begun: `creating localcloud:index:Machine worker-1` and so on."""
+    data = _parse(state_file(pulumi_folder, stack)) or {}
+    latest = (data.get("checkpoint") or {}).get("latest") or {}
+    return describe_pending(latest.get("pending_operations") or [])
+
+
+def describe_pending(operations: list[dict[str, Any]]) -> list[str]:
+    """For the one line that tells of them."""
+    return [f"{p.get('type', '?')} {p['resource']['urn'].rsplit('::', 1)[-1]}" for p in operations]
+
+
+def _parse(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None

@@ -1,0 +1,94 @@
+"""`./hub test`: everything the tests need, the checks, every test, and nothing left behind."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from operations import setup
+from operations.errors import UserError
+from operations.paths import ROOT, VENV_PYTHON, owner_label
+from operations.progress import note
+
+MARKERS = ("unit", "sandbox", "swarm", "browser", "load")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run checks and tests; returns pytest's exit code, or 1 when only the checks or the tidiness failed."""
+    parser = argparse.ArgumentParser(prog="./hub test", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--fast", action="store_true", help="only tests without Docker (marker unit)")
+    parser.add_argument("--only", metavar="MARK", choices=MARKERS, help=f"only one kind of test: {', '.join(MARKERS)}")
+    parser.add_argument("--no-lint", action="store_true", help="skip ruff and pyright")
+    options, rest = parser.parse_known_args(list(arguments))
+    if options.fast and options.only not in {None, "unit"}:
+        raise UserError(f"--fast runs the unit tests; it does not go with --only {options.only}.")
+    mark = "unit" if options.fast else options.only
+
+    checked = 0 if options.no_lint else lint()
+    daemon = None
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    if mark != "unit":
+        daemon = setup.docker()
+        environment["SEMESTERHUB_PULUMI"] = str(setup.pulumi().folder)
+        if mark in {None, "browser"}:
+            environment["SEMESTERHUB_CHROMIUM"] = str(setup.chromium())
+    try:
+        before = _objects() if mark != "unit" else set()
+        command = [str(VENV_PYTHON), "-m", "pytest", *(["-m", mark] if mark else []), *rest]
+        # Standard input is closed: a test that asks something fails instead of hanging.
+        status = _wait(subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL))
+        left = sorted((_objects() if mark != "unit" else set()) - before)
+    finally:
+        if daemon is not None:
+            daemon.stop()
+    if left:
+        note(f"the tests left behind: {', '.join(left)}")
+    if checked:
+        note("lint failed, see above")
+    return status or (1 if left or checked else 0)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Ctrl-C goes to pytest as well (same terminal); let it clean up and report."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def lint() -> int:
+    """ruff and pyright over the project; 0 when both are content."""
+    failed = 0
+    for name, command in (("ruff", ["ruff", "check", "."]), ("pyright", ["pyright", "--warnings"])):
+        done = subprocess.run(
+            [str(VENV_PYTHON.parent / command[0]), *command[1:]],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
+        )
+        if done.returncode != 0:
+            print(done.stdout + done.stderr, file=sys.stderr)
+            failed = 1
+        note(f"{name}: {'ok' if done.returncode == 0 else 'failed'}")
+    return failed
+
+
+def _objects() -> set[str]:
+    """Containers, networks and volumes of this checkout: what a test run must not add to."""
+    import docker
+
+    client = docker.from_env()
+    try:
+        label: dict[str, str | list[str] | bool] = {"label": f"semesterhub.owner={owner_label()}"}
+        containers = [f"container {c.name}" for c in client.containers.list(all=True, filters=label)]
+        networks = [f"network {n.name}" for n in client.networks.list(filters=label)]
+        volumes = [f"volume {v.name}" for v in client.volumes.list(filters=label)]
+        return {*containers, *networks, *volumes}
+    finally:
+        client.close()

@@ -1,0 +1,146 @@
+"""The tasks of `./hub`: names, options and help. What they do is in operations/."""
+
+from __future__ import annotations
+
+import sys
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.tasks import task
+
+STACK = "which semester: a file stacks/Pulumi.<name>.yaml"
+
+
+@task(help={"stack": STACK})
+def up(_context: Context, stack: str = "demo") -> None:
+    """Deploy a semester, or bring it to what its stack file says now. May be run again at any time."""
+    from operations import deploy
+
+    deploy.up(stack)
+
+
+@task(help={"stack": STACK})
+def preview(_context: Context, stack: str = "demo") -> None:
+    """Show what `up` would change, without changing anything."""
+    from operations import deploy
+
+    deploy.preview(stack)
+
+
+@task(
+    help={"stack": STACK, "delete-homes": "also delete the students' files", "yes": "do not ask before deleting them"}
+)
+def destroy(_context: Context, stack: str = "demo", delete_homes: bool = False, yes: bool = False) -> None:
+    """Remove a semester's machines, networks and services. Students' homes stay unless --delete-homes."""
+    from operations import deploy
+
+    if delete_homes:
+        deploy.confirm_delete_homes(stack, yes=yes)
+    deploy.destroy(stack, delete_homes=delete_homes)
+
+
+@task(help={"stack": STACK})
+def status(_context: Context, stack: str = "demo") -> None:
+    """Show nodes, servers, memory and versions of a running semester."""
+    from operations import stacks
+    from operations.status import show
+
+    stacks.path_of(stack)
+    show(stack)
+
+
+@task(help={"fast": "only tests without Docker", "only": "one kind: unit, sandbox, swarm, browser or load"})
+def test(_context: Context, fast: bool = False, only: str = "") -> None:
+    """Run the checks and the tests. Further options go to pytest: ./hub test -k homes -x"""
+    from operations import testing
+
+    sys.exit(testing.run([*(["--fast"] if fast else []), *(["--only", only] if only else [])]))
+
+
+@task
+def lint(_context: Context) -> None:
+    """Check style and types (ruff, pyright)."""
+    from operations import testing
+
+    sys.exit(testing.lint())
+
+
+@task
+def lock(_context: Context) -> None:
+    """Write requirements.lock anew from requirements.in, with hashes."""
+    from operations import locking
+
+    locking.run()
+
+
+@task
+def schema(_context: Context) -> None:
+    """Write the stack file's JSON schema and docs/reference.md from the model."""
+    from operations.reference import write
+
+    write()
+
+
+@task(
+    name="class",
+    help={
+        "stack": STACK,
+        "students": "how many synthetic students (default: as the stack file says)",
+        "within": "seconds within which they all arrive",
+        "stay": "seconds each one stays",
+    },
+)
+def load_class(_context: Context, stack: str = "demo", students: int = 0, within: int = 60, stay: int = 60) -> None:
+    """Send a class of synthetic students: log in, start a server, compute, stay, leave. Prints percentiles."""
+    from operations import load, stacks
+
+    stacks.load(stack)
+    load.run(stack=stack, students=students, within_s=within, stay_s=stay)
+
+
+@task(name="crash", help={"stack": STACK})
+def load_crash(_context: Context, stack: str = "demo") -> None:
+    """Kill `up` at every resource boundary in turn, and show that one more `up` converges."""
+    from operations import crash, stacks
+
+    stacks.load(stack)
+    crash.run(stack=stack)
+
+
+@task(
+    name="new",
+    help={
+        "stack": "the new semester's name, for instance fa26",
+        "like": "the stack to start from",
+        "title": "its title",
+    },
+)
+def semester_new(_context: Context, stack: str, like: str = "demo", title: str = "") -> None:
+    """Make a stack file for a new semester, with a network and ports of its own."""
+    from operations import stacks
+    from operations.paths import ROOT
+
+    path = stacks.new(stack, like=like, title=title)
+    print(f"{path.relative_to(ROOT)} is there. Edit it, then: ./hub preview --stack {stack}")
+
+
+@task(name="build", help={"name": "a folder of hubconfig/images/, or all"})
+def image_build(_context: Context, name: str = "all") -> None:
+    """Build one image, or all of them. `up` builds what it needs by itself."""
+    from operations import image_tasks
+
+    image_tasks.build(name)
+
+
+@task(name="list")
+def image_list(_context: Context) -> None:
+    """List the images: content hash, whether built, size."""
+    from operations import image_tasks
+
+    image_tasks.show()
+
+
+namespace = Collection(up, preview, destroy, status, test, lint, lock, schema)
+namespace.add_collection(Collection("load", load_class, load_crash))
+namespace.add_collection(Collection("semester", semester_new))
+namespace.add_collection(Collection("image", image_build, image_list))
