@@ -1,0 +1,1 @@
+"""The local cloud: machines, networks, volumes and images as containers of this host's Docker."""
