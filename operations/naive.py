@@ -5,6 +5,7 @@ It gives the figures of the tuned hub something to be compared with, on the same
 
 from __future__ import annotations
 
+import contextlib
 import io
 import secrets
 import shlex
@@ -109,7 +110,7 @@ class NaiveHub:
                 security_opt=["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"],
                 cgroupns="private",
                 volumes={f"{self._name}-docker": {"bind": "/var/lib/docker", "mode": "rw"}},
-                ports={"8000/tcp": ("127.0.0.1", None)},
+                ports={"8000/tcp": ("127.0.0.1", 0)},
                 mem_limit=f"{self._memory_mib}m" if self._memory_mib else None,
                 labels={"semesterhub.benchmark": "naive", "semesterhub.owner": paths.owner_label()},
             )
@@ -151,14 +152,14 @@ class NaiveHub:
         done = self._machine.exec_run(["sh", "-c", command])
         output = done.output.decode(errors="replace").strip()
         if done.exit_code:
-            raise UserError(f"naive hub: `{command.split(' --env')[0]}` failed: {output[-400:]}")
+            raise UserError(f"naive hub: `{command.partition(' --env')[0]}` failed: {output[-400:]}")
         return output
 
     def _wait_for(self, url: str) -> None:
         until = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                with urllib.request.urlopen(f"{url}/hub/api/", timeout=3) as answer:  # noqa: S310 (loopback, http)
+                with urllib.request.urlopen(f"{url}/hub/api/", timeout=3) as answer:
                     if answer.status == 200:
                         return
             except (urllib.error.URLError, OSError):
@@ -171,14 +172,10 @@ class NaiveHub:
 
     def _remove(self) -> None:
         """Remove the machine and its volume; also what is left of a half-made one."""
-        try:
+        with contextlib.suppress(NotFound):
             self._docker.containers.get(self._name).remove(force=True, v=True)
-        except NotFound:
-            pass
-        try:
+        with contextlib.suppress(NotFound):
             self._docker.volumes.get(f"{self._name}-docker").remove(force=True)
-        except NotFound:
-            pass
 
 
 def remove_leftovers() -> list[str]:
@@ -189,9 +186,7 @@ def remove_leftovers() -> list[str]:
     for machine in client.containers.list(all=True, filters={"label": labels}):
         name = str(machine.name)
         machine.remove(force=True, v=True)
-        try:
+        with contextlib.suppress(NotFound):
             client.volumes.get(f"{name}-docker").remove(force=True)
-        except NotFound:
-            pass
         removed.append(name)
     return removed

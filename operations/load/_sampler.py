@@ -13,6 +13,7 @@ import select
 import socket
 import sys
 import time
+from pathlib import Path
 
 V1_CPU = ["/sys/fs/cgroup/cpuacct/docker", "/sys/fs/cgroup/cpu,cpuacct/docker"]
 V2 = ["/sys/fs/cgroup/docker", "/sys/fs/cgroup/system.slice"]
@@ -47,8 +48,7 @@ def describe(container):
 
 
 def read(path):
-    with open(path) as file:
-        return file.read()
+    return Path(path).read_text()
 
 
 def fields(text):
@@ -58,25 +58,24 @@ def fields(text):
 def cgroups():
     """(container id, CPU-seconds, working set in MiB) of every container, on cgroup v1 or v2."""
     for base in V1_CPU:
-        if os.path.isdir(base):
-            for entry in os.listdir(base):
-                found = ID.match(entry)
+        if Path(base).is_dir():
+            for entry in Path(base).iterdir():
+                found = ID.match(entry.name)
                 if found:
-                    memory = "/sys/fs/cgroup/memory/docker/" + entry
-                    cpu_s = int(read(base + "/" + entry + "/cpuacct.usage")) / 1e9
+                    memory = "/sys/fs/cgroup/memory/docker/" + entry.name
+                    cpu_s = int(read(entry / "cpuacct.usage")) / 1e9
                     stat = fields(read(memory + "/memory.stat"))
                     used = int(read(memory + "/memory.usage_in_bytes")) - int(stat.get("total_inactive_file", 0))
                     yield found.group(1), cpu_s, used / 2**20
             return
     for base in V2:
-        if os.path.isdir(base):
-            for entry in os.listdir(base):
-                found = ID.match(entry)
+        if Path(base).is_dir():
+            for entry in Path(base).iterdir():
+                found = ID.match(entry.name)
                 if found:
-                    folder = base + "/" + entry
-                    cpu_s = int(fields(read(folder + "/cpu.stat"))["usage_usec"]) / 1e6
-                    stat = fields(read(folder + "/memory.stat"))
-                    used = int(read(folder + "/memory.current")) - int(stat.get("inactive_file", 0))
+                    cpu_s = int(fields(read(entry / "cpu.stat"))["usage_usec"]) / 1e6
+                    stat = fields(read(entry / "memory.stat"))
+                    used = int(read(entry / "memory.current")) - int(stat.get("inactive_file", 0))
                     yield found.group(1), cpu_s, used / 2**20
 
 
@@ -102,7 +101,7 @@ def main(interval_s, deadline_s):
                     new[container[:12]] = described
         print(json.dumps({"t": time.monotonic(), "c": sample, "new": new}), flush=True)
         readable, _, _ = select.select([sys.stdin], [], [], interval_s)
-        if readable and not sys.stdin.buffer.read1(4096):
+        if readable and not os.read(0, 4096):
             return
 
 

@@ -145,7 +145,7 @@ class Browser:
             connector=aiohttp.TCPConnector(
                 resolver=LoopbackResolver(), ssl=self._ssl, limit_per_host=CONNECTIONS_PER_HOST
             ),
-            # quote_cookie=False: the hub signs its cookie's exact characters; unsafe=True: hubs at 127.0.0.1 have cookies too.
+            # The hub signs its cookies' exact characters (no quoting); a hub at 127.0.0.1 has cookies, too (unsafe).
             cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=60),
             headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) semesterhub-load"},

@@ -6,6 +6,7 @@ of a machine share the kernel's monotonic clock with this process, so samples an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from bisect import bisect_left
@@ -88,10 +89,8 @@ class Meter:
         for stream in self._streams:
             # Shutting our end down closes the sampler's standard input, which ends it.
             inner = getattr(stream, "_sock", stream)
-            try:
+            with contextlib.suppress(OSError):
                 inner.shutdown(2)
-            except OSError:
-                pass
             stream.close()
         for thread in self._threads:
             thread.join(timeout=5)

@@ -1,4 +1,4 @@
-"""What a load run measures, as plain data. All times are seconds since the student arrived, unless a name says otherwise."""
+"""What a load run measures, as plain data. Times are seconds since the student arrived where no name says otherwise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StudentRecord:
     login_s: float | None = None
     """The login form was accepted."""
     queue_s: float | None = None
-    """Time spent in the visible queue, from asking for a server until a message other than the queue's (0: no queue)."""
+    """Time in the visible queue: from asking for a server until a message other than the queue's (0: no queue)."""
     ready_s: float | None = None
     """The hub said the server is ready."""
     lab_s: float | None = None

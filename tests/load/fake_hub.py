@@ -81,8 +81,10 @@ class FakeHub:
 
     async def login_page(self, request: web.Request) -> web.Response:
         page = web.Response(
-            text=f"""<form action="/hub/login?next=" method="post"><input type="hidden" name="_xsrf" value="{self.xsrf}"/>
-            <input name="username"><input type="password" name="password"><input type="submit"></form>""",
+            text=f"""<form action="/hub/login?next=" method="post">
+            <input type="hidden" name="_xsrf" value="{self.xsrf}"/>
+            <input name="username">
+            <input type="password" name="password"><input type="submit"></form>""",
             content_type="text/html",
         )
         page.set_cookie("_xsrf", self.xsrf, path="/")
@@ -187,7 +189,8 @@ class FakeHub:
 
     async def _run(self, socket: web.WebSocketResponse, asked: dict, names: dict[str, int]) -> None:
         async def say(kind: str, content: dict, parent: dict) -> None:
-            await socket.send_str(json.dumps({"header": {"msg_type": kind}, "parent_header": parent, "content": content}))
+            message = {"header": {"msg_type": kind}, "parent_header": parent, "content": content}
+            await socket.send_str(json.dumps(message))
 
         parent = asked["header"]
         await say("status", {"execution_state": "busy"}, parent)

@@ -1,0 +1,216 @@
+"""Stacks that come and go: a copy of a stack file under a name, a network and ports of its own, for tests and drills.
+
+The copy never shares anything with the stack it was made from, so a semester that is up is not touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import yaml
+
+from operations import leftovers, state
+from operations.errors import UserError
+from operations.paths import CONFIG_DIR, ROOT, STACKS_DIR, owner_label, stack_file
+from operations.stacks import path_of
+
+LIGHT: dict[str, Any] = {
+    "courses": [
+        {
+            "id": "light",
+            "title": "A course without notebooks",
+            "students": 2,
+            "image": "light",
+            "memory_guarantee_gib": 0.1,
+            "memory_limit_gib": 0.2,
+        }
+    ],
+    "nodes": {"vcpus": 2, "memory_gib": 1.5, "max": 1, "hub_memory_gib": 1.5, "drain_timeout_s": 0},
+}
+"""One worker and the image `light`: everything a semester has but the big image. For crash tests."""
+
+
+@contextlib.contextmanager
+def scratch_stack(
+    prefix: str, changes: Mapping[str, Any] | None = None, *, like: str = "demo", keep: bool = False
+) -> Iterator[str]:
+    """A stack file made from `like` with `changes` (keys of the namespace `semesterhub:`); yields the stack's name.
+
+    At the end everything of it is removed: machines, homes, state, file. `keep` leaves it all, to look at.
+    """
+    name = f"{prefix}-{secrets.token_hex(2)}"
+    path = write(name, changes or {}, like=like)
+    try:
+        yield name
+    finally:
+        if not keep:
+            remove(name)
+            path.unlink(missing_ok=True)
+
+
+def write(name: str, changes: Mapping[str, Any], *, like: str = "demo") -> Path:
+    """Write the stack file of `name`; its network and ports are free at this moment."""
+    document = yaml.safe_load(path_of(like).read_text("utf-8"))
+    config: dict[str, Any] = document["config"]
+    config["semesterhub:domain"] = f"{name}.localhost"
+    config["semesterhub:network"] = {**(config.get("semesterhub:network") or {}), "cidr": str(free_network())}
+    https, registry = free_ports(2)
+    config["semesterhub:local"] = {**(config.get("semesterhub:local") or {}), "https_port": https, "registry_port": registry}
+    config["semesterhub:homes"] = {**(config.get("semesterhub:homes") or {}), "protect": False}
+    set_keys(config, changes)
+    path = stack_file(name)
+    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    return path
+
+
+def change(name: str, changes: Mapping[str, Any]) -> None:
+    """Change keys of a scratch stack's file."""
+    path = stack_file(name)
+    document = yaml.safe_load(path.read_text("utf-8"))
+    set_keys(document["config"], changes)
+    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+
+
+def set_keys(config: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Put `changes` into a stack's config; mappings are merged, everything else is replaced."""
+    for key, value in changes.items():
+        full = f"semesterhub:{key}"
+        if isinstance(value, Mapping) and isinstance(config.get(full), dict):
+            config[full] = {**config[full], **value}
+        else:
+            config[full] = value
+
+
+def remove(name: str) -> None:
+    """Destroy the stack with its homes, then forget its state. Raises UserError when something stays."""
+    done = hub("destroy", "--stack", name, "--delete-homes", "--yes") if known(name) else None
+    local = state.local_folder(state.backend_url())
+    if local is not None and (done is None or done.returncode == 0):
+        for left in (state.state_file(local, name), state.state_file(local, name).with_name(f"{name}.json.bak")):
+            left.unlink(missing_ok=True)
+        (CONFIG_DIR / "stacks" / f"Pulumi.{name}.yaml").unlink(missing_ok=True)
+    if done is not None and done.returncode != 0:
+        raise UserError(f"scratch stack '{name}' could not be destroyed: {tail(done)}")
+    left = objects(name)
+    if left:
+        raise UserError(f"scratch stack '{name}' left behind: {', '.join(sorted(left))}")
+
+
+def known(name: str) -> bool:
+    """Whether the state has this stack."""
+    local = state.local_folder(state.backend_url())
+    return local is not None and state.state_file(local, name).exists()
+
+
+def hub(*arguments: str, timeout_s: float = 1800) -> subprocess.CompletedProcess[str]:
+    """Run `./hub …` to its end, as a person would."""
+    return subprocess.run(
+        [str(ROOT / "hub"), *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout_s, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def tail(done: subprocess.CompletedProcess[str], lines: int = 8) -> str:
+    """The end of what a command said, on one line."""
+    said = (done.stdout + "\n" + done.stderr).strip().splitlines()
+    return " / ".join(line.strip() for line in said[-lines:] if line.strip())
+
+
+def objects(name: str) -> set[str]:
+    """Every Docker object of the stack: `container x`, `network y`, `volume z`, by label and by name."""
+    client = docker.from_env()
+    try:
+        found: set[str] = set()
+        for kind, listing in (
+            ("container", client.containers.list(all=True, ignore_removed=True)),
+            ("network", client.networks.list()),
+            ("volume", client.volumes.list()),
+        ):
+            for thing in listing:
+                labels = _labels(thing)
+                labelled = (labels.get("semesterhub.stack"), labels.get("semesterhub.owner"))
+                unlabelled = labelled[0] is None and str(thing.name).startswith(f"semesterhub-{name}-")
+                if labelled == (name, owner_label()) or unlabelled:
+                    found.add(f"{kind} {thing.name}")
+        return found
+    finally:
+        client.close()
+
+
+def processes(name: str) -> list[int]:
+    """Engines and providers of the stack that still run."""
+    return leftovers.find(name)
+
+
+def _labels(thing: Any) -> dict[str, str]:
+    attributes = thing.attrs
+    labels = attributes.get("Labels") or (attributes.get("Config") or {}).get("Labels")
+    return labels if isinstance(labels, dict) else {}
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now and no stack file of this checkout names."""
+    named = {str(p) for file in STACKS_DIR.glob("Pulumi.*.yaml") for p in _numbers(file)}
+    found: list[int] = []
+    with contextlib.ExitStack() as held:
+        while len(found) < count:
+            probe = held.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            if port >= 1024 and str(port) not in named:
+                found.append(port)
+    return found
+
+
+def _numbers(file: Path) -> list[str]:
+    return "".join(c if c.isdigit() else " " for c in file.read_text("utf-8")).split()
+
+
+def free_network() -> ipaddress.IPv4Network:
+    """A /24 that overlaps no Docker network, no route of this host and no other stack file."""
+    taken = [*_docker_networks(), *_routes(), *_planned()]
+    for second in range(100, 250):
+        candidate = ipaddress.IPv4Network(f"10.{second}.{secrets.randbelow(256)}.0/24")
+        if not any(candidate.overlaps(other) for other in taken):
+            return candidate
+    raise UserError("no free 10.x.y.0/24 network is left on this machine; remove Docker networks that are not used")
+
+
+def _docker_networks() -> list[ipaddress.IPv4Network]:
+    client = docker.from_env()
+    try:
+        configs = [c for n in client.networks.list() for c in (n.attrs.get("IPAM") or {}).get("Config") or []]
+    finally:
+        client.close()
+    return [ipaddress.IPv4Network(c["Subnet"], strict=False) for c in configs if ":" not in c.get("Subnet", ":")]
+
+
+def _routes() -> list[ipaddress.IPv4Network]:
+    """The host's IPv4 routes but the default one (/proc/net/route holds little-endian hex)."""
+    found = []
+    for line in Path("/proc/net/route").read_text("ascii").splitlines()[1:]:
+        fields = line.split()
+        address, mask = (ipaddress.IPv4Address(bytes.fromhex(fields[i])[::-1]) for i in (1, 7))
+        if int(mask):
+            found.append(ipaddress.IPv4Network(f"{address}/{mask}", strict=False))
+    return found
+
+
+def _planned() -> list[ipaddress.IPv4Network]:
+    """Networks that stack files name, up or not."""
+    found = []
+    for file in STACKS_DIR.glob("Pulumi.*.yaml"):
+        config = (yaml.safe_load(file.read_text("utf-8")) or {}).get("config") or {}
+        network = config.get("semesterhub:network") or {}
+        for key in ("cidr", "bridge_cidr"):
+            with contextlib.suppress(ValueError):
+                found.append(ipaddress.IPv4Network(str(network.get(key)), strict=False))
+    return found
