@@ -164,7 +164,8 @@ def _course(course: Course) -> CoursePlan:
 
 def _demands(courses: tuple[CoursePlan, ...]) -> list[Demand]:
     return [
-        Demand(course.peak_servers, course.memory_guarantee_mib, Fraction(str(course.cpu_guarantee))) for course in courses
+        Demand(course.peak_servers, course.memory_guarantee_mib, Fraction(str(course.cpu_guarantee)))
+        for course in courses
     ]
 
 
@@ -179,9 +180,11 @@ def _addresses_are_free(semester: Semester) -> None:
     for name, network in (("cidr", semester.network.cidr), ("bridge_cidr", semester.network.bridge_cidr)):
         if network.overlaps(SWARM_INGRESS):
             raise _refuse(
-                f"network.{name}", network, f"a network that does not overlap {SWARM_INGRESS}, which Swarm makes on every node",
+                f"network.{name}",
+                network,
+                f"a network that does not overlap {SWARM_INGRESS}, which Swarm makes on every node",
                 "choose another one, such as `10.88.0.0/24`",
-            )  # fmt: skip
+            )
 
 
 def _bridge_ports(semester: Semester) -> int:
@@ -191,13 +194,18 @@ def _bridge_ports(semester: Semester) -> int:
 
 def _capacity(semester: Semester, size: NodeSize) -> NodeCapacity:
     reserved = Fraction(0) if semester.cloud == "local" else CLOUD_VCPU_RESERVED
-    return NodeCapacity(allocatable_mib(size, semester.nodes.system_reserved_gib), size.vcpus - reserved, _bridge_ports(semester))
+    return NodeCapacity(
+        allocatable_mib(size, semester.nodes.system_reserved_gib), size.vcpus - reserved, _bridge_ports(semester)
+    )
 
 
 def _workers(semester: Semester, courses: tuple[CoursePlan, ...]) -> tuple[NodeSize, NodeCapacity, int]:
     if _bridge_ports(semester) < 1:
         raise _refuse(
-            "network.bridge_cidr", semester.network.bridge_cidr, "a network of at least /29", "write `bridge_cidr: 172.30.0.0/22`"
+            "network.bridge_cidr",
+            semester.network.bridge_cidr,
+            "a network of at least /29",
+            "write `bridge_cidr: 172.30.0.0/22`",
         )
     demands = _demands(courses)
     candidates = list(_candidate_sizes(semester))
@@ -227,7 +235,11 @@ def _candidate_sizes(semester: Semester) -> Iterator[NodeSize]:
     if named is None:
         names = [size.name for size in table]
         meant = nearest(nodes.instance_type, names)
-        remedy = f"did you mean `instance_type: {meant}`" if meant else "write one of them, or remove the key to let the plan choose"
+        remedy = (
+            f"did you mean `instance_type: {meant}`?"
+            if meant
+            else "write one of them, or remove the key to let the plan choose"
+        )
         raise _refuse("nodes.instance_type", show(nodes.instance_type), listing(names), remedy)
     yield named
 
@@ -241,31 +253,37 @@ def _every_course_fits_a_node(
 ) -> None:
     if capacity.memory_mib <= 0:
         raise _refuse(
-            "nodes.system_reserved_gib", f"{semester.nodes.system_reserved_gib:g}", f"less than the node's memory ({size.memory_gib:g} GiB)",
+            "nodes.system_reserved_gib",
+            f"{semester.nodes.system_reserved_gib:g}",
+            f"less than the node's memory ({size.memory_gib:g} GiB)",
             "lower it or choose larger nodes",
-        )  # fmt: skip
+        )
     for index, course in enumerate(courses):
         given = semester.courses[index]
         if course.memory_guarantee_mib > capacity.memory_mib:
             raise _refuse(
-                f"courses[{index}].memory_guarantee_gib", f"{given.memory_guarantee_gib:g}",
+                f"courses[{index}].memory_guarantee_gib",
+                f"{given.memory_guarantee_gib:g}",
                 f"at most {capacity.memory_mib / MIB_PER_GIB:g}, what a worker of {size.memory_gib:g} GiB has for servers",
                 f"lower it or raise semesterhub:{_key_of_size(semester, 'memory_gib')}",
-            )  # fmt: skip
+            )
         if course.memory_limit_mib > capacity.memory_mib:
             raise _refuse(
-                f"courses[{index}].memory_limit_gib", f"{given.memory_limit_gib:g}",
+                f"courses[{index}].memory_limit_gib",
+                f"{given.memory_limit_gib:g}",
                 f"at most {capacity.memory_mib / MIB_PER_GIB:g}, what a worker of {size.memory_gib:g} GiB has for servers",
                 f"lower it or raise semesterhub:{_key_of_size(semester, 'memory_gib')}",
-            )  # fmt: skip
+            )
         for name in ("cpu_guarantee", "cpu_limit"):
             cores = getattr(given, name)
             most = capacity.cpu if name == "cpu_guarantee" else Fraction(size.vcpus)
             if Fraction(str(cores)) > most:
                 raise _refuse(
-                    f"courses[{index}].{name}", f"{cores:g}", f"at most {float(most):g}, the cores of a worker for servers",
+                    f"courses[{index}].{name}",
+                    f"{cores:g}",
+                    f"at most {float(most):g}, the cores of a worker for servers",
                     f"lower it or raise semesterhub:{_key_of_size(semester, 'vcpus')}",
-                )  # fmt: skip
+                )
 
 
 def _not_too_many(semester: Semester, size: NodeSize, count: int) -> None:
@@ -274,11 +292,12 @@ def _not_too_many(semester: Semester, size: NodeSize, count: int) -> None:
     students = sum(course.students for course in semester.courses)
     kind = f"{size.name or 'this size'} ({size.vcpus} cores, {size.memory_gib:g} GiB)"
     raise _refuse(
-        "nodes.max", semester.nodes.max,
+        "nodes.max",
+        semester.nodes.max,
         f"at least {count}: {students} students at their peak need {count} workers of {kind}",
         f"write `max: {count}`, choose larger nodes (semesterhub:{_key_of_size(semester, 'memory_gib')}), "
         "or lower courses[].memory_guarantee_gib or peak_concurrency",
-    )  # fmt: skip
+    )
 
 
 def _local_ips(semester: Semester, count: int) -> tuple[str, ...]:
@@ -288,23 +307,26 @@ def _local_ips(semester: Semester, count: int) -> tuple[str, ...]:
     if count > room:
         prefix = 32 - math.ceil(math.log2(count + FIRST_WORKER_OFFSET + 1))
         raise _refuse(
-            "network.cidr", network,
+            "network.cidr",
+            network,
             f"a network of /{prefix} or larger: the class needs {count} workers, and this one has addresses for {room}",
             f"write a network such as `10.88.0.0/{prefix}`",
-        )  # fmt: skip
+        )
     return tuple(str(network.network_address + FIRST_WORKER_OFFSET + index) for index in range(count))
 
 
 def _subnets(semester: Semester) -> SubnetPlan:
-    """A quarter of the network: two public subnets; the other half: two private ones.
+    """Public subnets in the first two eighths of the network, private ones (the nodes) in its last two quarters.
 
-    Cut as eighths, so that the private subnets, where the nodes are, are the large ones: public in the first two
-    eighths, private in the third and fourth quarter. The second quarter stays free for later use.
+    The second quarter stays free: a third zone or another pool fits without moving anything.
     """
     network = semester.network.cidr
     if not 16 <= network.prefixlen <= 24:
         raise _refuse(
-            "network.cidr", network, "in a cloud a network from /16 (65,536 addresses) to /24", "write a network such as `10.20.0.0/16`"
+            "network.cidr",
+            network,
+            "in a cloud a network from /16 (65,536 addresses) to /24",
+            "write a network such as `10.20.0.0/16`",
         )
     eighths, quarters = list(network.subnets(prefixlen_diff=3)), list(network.subnets(prefixlen_diff=2))
     return SubnetPlan(public=(eighths[0], eighths[1]), private=(quarters[2], quarters[3]))
@@ -319,7 +341,11 @@ def _fits_subnets(semester: Semester, subnets: SubnetPlan, count: int, peak: int
         prefix = 30 - math.ceil(math.log2(needed + CLOUD_RESERVED_PER_SUBNET))
         what = f"{count} workers and {peak} servers" if pods_have_addresses else f"{count} workers"
         raise _refuse(
-            "network.cidr", semester.network.cidr,
-            f"a network of /{prefix} or larger: {what} need {needed} addresses in each zone, and a private subnet of this one has {room}",
-            f"write a network such as `10.20.0.0/{prefix}`",
-        )  # fmt: skip
+            "network.cidr",
+            semester.network.cidr,
+            f"a network of /{prefix} or larger: {what} need {needed} addresses in each zone, "
+            f"and a private subnet of this one has {room}",
+            f"write a network such as `10.20.0.0/{prefix}`"
+            if prefix >= 16
+            else "divide the courses between two semesters: a cloud network has at most /16",
+        )

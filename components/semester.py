@@ -12,34 +12,36 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 
 from components.semester_access import Authenticator, DemoAuthenticator, Fallback, authenticator_options
+from components.semester_changes import Change, immutable_changes
+from components.semester_course import Content, Course, Exam, Meeting, Term
 from components.semester_errors import NAMESPACE, Loc, Problem, SemesterError, key_path, problems_of, show, wrong
-from components.semester_parts import (
-    Budget,
-    Content,
-    Course,
-    Exam,
-    Homes,
-    HubOptions,
-    Local,
-    Meeting,
-    Network,
-    Nodes,
-    Term,
-)
+from components.semester_parts import Budget, Homes, HubOptions, Local, Network, Nodes
 from components.semester_types import Domain, Keys, Plain, Secret, Title, Username, key
 from components.semester_yaml import read_stack_file
 
 __all__ = [
-    "Change", "Content", "Course", "Exam", "Meeting", "Nodes", "Problem", "Semester", "SemesterError",
-    "authenticator_options", "from_mapping", "from_pulumi_config", "immutable_changes", "load_stack_file", "secret_paths",
-]  # fmt: skip
+    "Change",
+    "Content",
+    "Course",
+    "Exam",
+    "Meeting",
+    "Nodes",
+    "Problem",
+    "Semester",
+    "SemesterError",
+    "authenticator_options",
+    "from_mapping",
+    "from_pulumi_config",
+    "immutable_changes",
+    "load_stack_file",
+    "secret_paths",
+]
 
 _REGION_FORMS = {
     "aws": (r"[a-z]{2}(?:-[a-z]+)+-\d", "an AWS region such as us-west-2", "us-west-2"),
@@ -58,53 +60,80 @@ class Semester(Keys):
     """One semester on one cloud: what `pulumi up` builds."""
 
     cloud: Literal["aws", "azure", "local"] = key(
-        "Where it runs: aws, azure, or local (this machine).", example="local", immutable=_MOVE, allowed="aws, azure or local"
+        "Where it runs: aws, azure, or local (this machine).",
+        example="local",
+        immutable=_MOVE,
+        allowed="aws, azure or local",
     )
     orchestrator: Literal["swarm", "kubernetes"] = key(
         "What starts students' servers on the nodes.", default="swarm", immutable=_MOVE, allowed="swarm or kubernetes"
     )
     region: Plain | None = key(
-        "The cloud's region; not for cloud: local.", default=None, example="us-west-2", immutable=_MOVE,
+        "The cloud's region; not for cloud: local.",
+        default=None,
+        example="us-west-2",
+        immutable=_MOVE,
         allowed="a region of the cloud",
-    )  # fmt: skip
+    )
     account: Plain | None = key(
         "The cloud account this stack belongs to; `preflight` refuses credentials of another one.",
-        default=None, example='"123456789012"', immutable=_MOVE, allowed="an AWS account or an Azure subscription",
-    )  # fmt: skip
+        default=None,
+        example='"123456789012"',
+        immutable=_MOVE,
+        allowed="an AWS account or an Azure subscription",
+    )
     title: Title = key("Name of the hub on its sign-in page.", example="Data 8, Fall 2026", allowed="text on one line")
     term: Term = key(
-        "When the semester runs.", allowed="a mapping with starts, ends, timezone",
+        "When the semester runs.",
+        allowed="a mapping with starts, ends, timezone",
         example={"starts": "2026-08-26", "ends": "2026-12-18", "timezone": "America/Los_Angeles"},
-    )  # fmt: skip
-    domain: Domain = key("Host name of the hub.", example="hub.example.edu", allowed="a host name with at least one dot")
+    )
+    domain: Domain = key(
+        "Host name of the hub.", example="hub.example.edu", allowed="a host name with at least one dot"
+    )
     courses: tuple[Course, ...] = key(
-        "The courses.", allowed="a list of at least one course", min_length=1,
+        "The courses.",
+        allowed="a list of at least one course",
+        min_length=1,
         example=[{"id": "data8", "title": "Foundations of Data Science", "students": 480}],
-    )  # fmt: skip
+    )
     admins: tuple[Username, ...] = key(
         "Who administers the hub; the first one gets the generated admin password.",
-        default=("admin",), allowed="a list of at least one user name", example=["admin"], min_length=1,
-    )  # fmt: skip
+        default=("admin",),
+        allowed="a list of at least one user name",
+        example=["admin"],
+        min_length=1,
+    )
     authenticator: Authenticator = key(
-        "How people sign in.", default=lambda: DemoAuthenticator(kind="demo"),
-        allowed="a mapping with kind: demo, google, github, generic-oauth, lti or native", example={"kind": "demo"},
-    )  # fmt: skip
-    hub: HubOptions = key("How servers start and end.", default=HubOptions, allowed="a mapping", example={"idle_timeout_s": 3600})
+        "How people sign in.",
+        default=lambda: DemoAuthenticator(kind="demo"),
+        allowed="a mapping with kind: demo, google, github, generic-oauth, lti or native",
+        example={"kind": "demo"},
+    )
+    hub: HubOptions = key(
+        "How servers start and end.", default=HubOptions, allowed="a mapping", example={"idle_timeout_s": 3600}
+    )
     nodes: Nodes = key("The machines for students' servers.", default=Nodes, allowed="a mapping", example={"max": 20})
     network: Network = key("Addresses.", allowed="a mapping with cidr", example={"cidr": "10.88.0.0/24"})
     homes: Homes = key("Students' files.", default=Homes, allowed="a mapping", example={"size_gib": 2})
     fallback: Fallback | None = key(
-        "The bare-metal machine that takes over when the cloud fails.", default=None,
-        allowed="a mapping with host and ssh_key", example={"host": "hub0.example.edu", "ssh_key": "~/.ssh/id_ed25519"},
-    )  # fmt: skip
+        "The bare-metal machine that takes over when the cloud fails.",
+        default=None,
+        allowed="a mapping with host and ssh_key",
+        example={"host": "hub0.example.edu", "ssh_key": "~/.ssh/id_ed25519"},
+    )
     budget: Budget | None = key(
         "What a month may cost.", default=None, allowed="a mapping with monthly_usd", example={"monthly_usd": 2500}
     )
     tags: dict[str, str] = key(
-        "Tags on every cloud resource, besides the semester's own.", default=dict,
-        allowed="a mapping of text to text (put numbers in quotes)", example={"cost-centre": '"4711"'},
-    )  # fmt: skip
-    local: Local = key("This machine's ports (cloud: local).", default=Local, allowed="a mapping", example={"https_port": 8443})
+        "Tags on every cloud resource, besides the semester's own.",
+        default=dict,
+        allowed="a mapping of text to text (put numbers in quotes)",
+        example={"cost-centre": '"4711"'},
+    )
+    local: Local = key(
+        "This machine's ports (cloud: local).", default=Local, allowed="a mapping", example={"https_port": 8443}
+    )
 
     @model_validator(mode="after")
     def _cloud_and_region(self) -> Self:
@@ -118,32 +147,39 @@ class Semester(Keys):
         form, allowed, example = _REGION_FORMS[self.cloud]
         if self.region is None or not re.fullmatch(form, self.region):
             raise wrong(
-                allowed, f"write `{NAMESPACE}:region: {example}`, or the region nearest to your campus",
-                at="region", value=show(self.region) if self.region else "missing",
-            )  # fmt: skip
+                allowed,
+                f"write `{NAMESPACE}:region: {example}`, or the region nearest to your campus",
+                at="region",
+                value=show(self.region) if self.region else "missing",
+            )
         form, allowed = _ACCOUNT_FORMS[self.cloud]
         if self.account is not None and not re.fullmatch(form, self.account):
             raise wrong(allowed, "copy it from the cloud's console", at="account")
         if self.domain.endswith(_PRIVATE_SUFFIXES):
             raise wrong(
-                "a public domain: students reach a cloud hub through the internet", "write a name such as `hub.example.edu`",
+                "a public domain: students reach a cloud hub through the internet",
+                "write a name such as `hub.example.edu`",
                 at="domain",
-            )  # fmt: skip
+            )
         if self.nodes.vcpus is not None or self.nodes.memory_gib is not None:
             name = "vcpus" if self.nodes.vcpus is not None else "memory_gib"
             raise wrong(
-                "only with cloud: local", "in the cloud a node's size comes from `nodes.instance_type`; remove this key",
-                at=f"nodes.{name}", value=f"{getattr(self.nodes, name):g}",
-            )  # fmt: skip
+                "only with cloud: local",
+                "in the cloud a node's size comes from `nodes.instance_type`; remove this key",
+                at=f"nodes.{name}",
+                value=f"{getattr(self.nodes, name):g}",
+            )
         return self
 
     @model_validator(mode="after")
     def _instance_type_only_in_clouds(self) -> Self:
         if self.cloud == "local" and self.nodes.instance_type is not None:
             raise wrong(
-                "only with cloud: aws or azure", "on this machine a node's size is `nodes.vcpus` and `nodes.memory_gib`",
-                at="nodes.instance_type", value=show(self.nodes.instance_type),
-            )  # fmt: skip
+                "only with cloud: aws or azure",
+                "on this machine a node's size is `nodes.vcpus` and `nodes.memory_gib`",
+                at="nodes.instance_type",
+                value=show(self.nodes.instance_type),
+            )
         return self
 
     @model_validator(mode="after")
@@ -155,15 +191,19 @@ class Semester(Keys):
                 if group in seen:
                     raise wrong(
                         f"an id of its own (courses[{seen[group]}] has it or a group of that name)",
-                        "give one of the two courses another id", at=f"courses[{index}].id", value=show(course.id),
-                    )  # fmt: skip
+                        "give one of the two courses another id",
+                        at=f"courses[{index}].id",
+                        value=show(course.id),
+                    )
                 seen[group] = index
             for number, exam in enumerate(course.exams):
                 if not self.term.starts <= exam.starts.date() <= self.term.ends:
                     raise wrong(
-                        f"a day of the term ({self.term.starts} to {self.term.ends})", "correct the exam or the term",
-                        at=f"courses[{index}].exams[{number}].starts", value=str(exam.starts),
-                    )  # fmt: skip
+                        f"a day of the term ({self.term.starts} to {self.term.ends})",
+                        "correct the exam or the term",
+                        at=f"courses[{index}].exams[{number}].starts",
+                        value=str(exam.starts),
+                    )
         return self
 
     @model_validator(mode="after")
@@ -172,15 +212,19 @@ class Semester(Keys):
             return self
         if self.fallback.host == self.domain:
             raise wrong(
-                "another machine than the hub: its own name, not the one that is switched", "write the fallback's own host name",
-                at="fallback.host", value=show(self.fallback.host),
-            )  # fmt: skip
+                "another machine than the hub: its own name, not the one that is switched",
+                "write the fallback's own host name",
+                at="fallback.host",
+                value=show(self.fallback.host),
+            )
         dns = self.fallback.dns
         if dns is not None and self.domain != dns.zone and not self.domain.endswith(f".{dns.zone}"):
             raise wrong(
-                f"a zone that holds semesterhub:domain ({self.domain})", f"write `zone: {self.domain.split('.', 1)[1]}`",
-                at="fallback.dns.zone", value=show(dns.zone),
-            )  # fmt: skip
+                f"a zone that holds semesterhub:domain ({self.domain})",
+                f"write `zone: {self.domain.split('.', 1)[1]}`",
+                at="fallback.dns.zone",
+                value=show(dns.zone),
+            )
         return self
 
     @model_validator(mode="after")
@@ -188,18 +232,24 @@ class Semester(Keys):
         if self.cloud != "local" and self.authenticator.kind == "demo":
             raise wrong(
                 "google, github, generic-oauth or lti in a cloud: one password for all is no door to the internet",
-                "write an `authenticator` with one of these kinds", at="authenticator.kind", value='"demo"',
-            )  # fmt: skip
+                "write an `authenticator` with one of these kinds",
+                at="authenticator.kind",
+                value='"demo"',
+            )
         return self
 
     @model_validator(mode="after")
     def _tags_fit_every_cloud(self) -> Self:
         for name, value in self.tags.items():
-            if not _TAG_KEY.fullmatch(name) or name.lower().startswith(("aws:", "azure", "microsoft", "windows", "semesterhub")):
+            if not _TAG_KEY.fullmatch(name) or name.lower().startswith(
+                ("aws:", "azure", "microsoft", "windows", "semesterhub")
+            ):
                 raise wrong(
                     "tag names of letters, digits and _ . : -, not beginning with aws:, azure, microsoft, windows or semesterhub",
-                    "choose another name", at=f"tags.{name}", value=show(value),
-                )  # fmt: skip
+                    "choose another name",
+                    at=f"tags.{name}",
+                    value=show(value),
+                )
             if len(value) > 256:
                 raise wrong("a tag value of at most 256 characters", "shorten it", at=f"tags.{name}", value=show(value))
         return self
@@ -247,6 +297,8 @@ def from_pulumi_config() -> Semester:
 
 
 def _from_text(name: str, text: Any) -> object:
+    if text == "":
+        return None  # what Pulumi makes of a key without a value
     info = Semester.model_fields.get(name)
     if not isinstance(text, str) or info is None or not _holds_objects(info.annotation):
         return text
@@ -267,7 +319,10 @@ def _holds_objects(annotation: object) -> bool:
 def _seal(value: object) -> object:
     """Puts the decrypted values of secret keys back into the form of the file, so that they never enter a semester."""
     if isinstance(value, dict):
-        return {name: {"secure": "-"} if name in SECRET_NAMES and isinstance(item, str) and item else _seal(item) for name, item in value.items()}
+        return {
+            name: {"secure": "-"} if name in SECRET_NAMES and isinstance(item, str) and item else _seal(item)
+            for name, item in value.items()
+        }
     return [_seal(item) for item in value] if isinstance(value, list) else value
 
 
@@ -293,38 +348,6 @@ SECRET_NAMES = frozenset(_secret_names(Semester))
 def secret_paths(semester: Semester) -> tuple[str, ...]:
     """Where the stack's secrets are: `("authenticator.client_secret",)`; read them with `pulumi.Config("semesterhub")`."""
     return tuple(key_path(loc).partition(":")[2] for loc, value in _leaves(semester, ()) if isinstance(value, Secret))
-
-
-@dataclass(frozen=True)
-class Change:
-    """A key that may not change on a running semester, with both values."""
-
-    key: str
-    old: str
-    new: str
-    because: str
-
-    def __str__(self) -> str:
-        return f"{self.key} cannot change from {self.old} to {self.new}: {self.because}."
-
-
-def immutable_changes(old: Semester, new: Semester) -> tuple[Change, ...]:
-    """What differs between two semesters of one stack although it may not."""
-    return tuple(_immutable_changes(old, new, ()))
-
-
-def _immutable_changes(old: BaseModel, new: BaseModel, loc: Loc) -> Iterator[Change]:
-    for name, info in type(old).model_fields.items():
-        before, after = getattr(old, name), getattr(new, name)
-        extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra.get("immutable") and before != after:
-            yield Change(key_path((*loc, name)), _plain(before), _plain(after), str(extra["immutable_because"]))
-        elif isinstance(before, BaseModel) and type(before) is type(after):
-            yield from _immutable_changes(before, after, (*loc, name))
-
-
-def _plain(value: object) -> str:
-    return "nothing" if value is None else str(value)
 
 
 def _leaves(value: object, loc: Loc) -> Iterator[tuple[Loc, object]]:

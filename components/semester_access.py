@@ -48,8 +48,10 @@ class GoogleAuthenticator(_OAuth):
     kind: Literal["google"] = key("Sign in with Google.", example="google")
     hosted_domain: tuple[Domain, ...] = key(
         "Google Workspace domains whose accounts may enter.",
-        default=(), allowed="a list of domains", example=["example.edu"],
-    )  # fmt: skip
+        default=(),
+        allowed="a list of domains",
+        example=["example.edu"],
+    )
     login_service: Plain = key("Name on the sign-in button.", default="Google")
 
     @model_validator(mode="after")
@@ -64,8 +66,10 @@ class GitHubAuthenticator(_OAuth):
     kind: Literal["github"] = key("Sign in with GitHub.", example="github")
     allowed_organizations: tuple[Plain, ...] = key(
         "GitHub organizations (or `organization:team`) whose members may enter.",
-        default=(), allowed="a list of organizations", example=["data-8"],
-    )  # fmt: skip
+        default=(),
+        allowed="a list of organizations",
+        example=["data-8"],
+    )
 
     @model_validator(mode="after")
     def _somebody_may_enter(self) -> Self:
@@ -99,7 +103,9 @@ class LtiAuthenticator(Keys):
     authorize_url: HttpsUrl = key(
         "The LMS's OIDC authorization endpoint.", example="https://sso.canvaslms.com/api/lti/authorize_redirect"
     )
-    jwks_endpoint: HttpsUrl = key("The LMS's public key set.", example="https://sso.canvaslms.com/api/lti/security/jwks")
+    jwks_endpoint: HttpsUrl = key(
+        "The LMS's public key set.", example="https://sso.canvaslms.com/api/lti/security/jwks"
+    )
     username_key: Plain = key("LTI claim that becomes the user name.", default="email")
 
 
@@ -145,13 +151,15 @@ class Rfc2136Dns(Keys):
 
     provider: Literal["rfc2136"] = key("Signed dynamic updates, such as a campus BIND takes.", example="rfc2136")
     server: HostName = key("The primary DNS server.", example="ns1.example.edu")
-    port: int = number("Its port.", "(port)", ge=1, le=65535, default=53)
+    port: int = number("Its port.", "port", ge=1, le=65535, default=53)
     zone: Domain = key("The zone that holds the hub's name.", example="example.edu")
     key_name: HostName = key("Name of the TSIG key.", example="semesterhub")
     key_algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = key(
         "Algorithm of the TSIG key.", default="hmac-sha256"
     )
-    key_secret: Secret = key("The TSIG key, encrypted by Pulumi.", allowed="a secret encrypted by Pulumi", example="{secure: …}")
+    key_secret: Secret = key(
+        "The TSIG key, encrypted by Pulumi.", allowed="a secret encrypted by Pulumi", example="{secure: …}"
+    )
     ttl_s: int = number("Lifetime of the hub's record.", "s", ge=5, le=86400, default=60)
 
 
@@ -191,24 +199,34 @@ class Fallback(Keys):
         "Path of the private SSH key on the machine of the admin (~ is the home folder); never the key itself.",
         example="~/.ssh/id_ed25519",
     )
-    port: int = number("SSH port.", "(port)", ge=1, le=65535, default=22)
+    port: int = number("SSH port.", "port", ge=1, le=65535, default=22)
     address: HostName | None = key(
         "Public address the hub's name points to after a failover; default: `host`.",
-        default=None, allowed="an address or host name", example="192.0.2.10",
-    )  # fmt: skip
+        default=None,
+        allowed="an address or host name",
+        example="192.0.2.10",
+    )
     domain: Domain | None = key(
         "A name of its own under which the fallback always answers.",
-        default=None, allowed="a host name", example="fallback.example.edu",
-    )  # fmt: skip
+        default=None,
+        allowed="a host name",
+        example="fallback.example.edu",
+    )
     dns: Dns | None = key(
         "Where the hub's name is switched.",
-        default=None, allowed="a mapping with `provider`: rfc2136, route53 or azure",
+        default=None,
+        allowed="a mapping with `provider`: rfc2136, route53 or azure",
         example={"provider": "route53", "zone": "example.edu"},
-    )  # fmt: skip
+    )
     targets: Targets = key("What a drill is judged by.", default=Targets, allowed="a mapping", example={"rto_s": 60})
 
     @model_validator(mode="after")
     def _a_path_not_a_key(self) -> Self:
         if "PRIVATE KEY" in self.ssh_key:
-            raise wrong("a path", "write the path of the key file, such as `~/.ssh/id_ed25519`", at="ssh_key", value="a private key")
+            raise wrong(
+                "a path",
+                "write the path of the key file, such as `~/.ssh/id_ed25519`",
+                at="ssh_key",
+                value="a private key",
+            )
         return self

@@ -35,12 +35,15 @@ class Problem:
     allowed: str
     remedy: str
     line: int | None = None
+    meant: str = ""
+    """The known key an unknown one was probably meant to be."""
 
     def __str__(self) -> str:
         where = f" (line {self.line})" if self.line else ""
         value = f" is {self.value}" if self.value else ""
         allowed = f"\n      Allowed: {self.allowed}." if self.allowed else ""
-        return f"{self.key}{where}{value}{allowed}\n      Do: {self.remedy}."
+        end = "" if self.remedy.endswith("?") else "."
+        return f"{self.key}{where}{value}{allowed}\n      Do: {self.remedy}{end}"
 
 
 @dataclass
@@ -119,7 +122,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     plain = name.lower().replace("-", "_")
     # memory_limit -> memory_limit_gib: the unit was left out, or another one was written.
     return next((known_name for known_name in names if known_name.startswith((plain + "_", plain))), None) or next(
-        (known_name for known_name in names if "_" in plain and known_name.rsplit("_", 1)[0] == plain.rsplit("_", 1)[0]),
+        (
+            known_name
+            for known_name in names
+            if "_" in plain and known_name.rsplit("_", 1)[0] == plain.rsplit("_", 1)[0]
+        ),
         None,
     )
 
@@ -130,7 +137,7 @@ def problems_of(
     """Pydantic's errors as problems, in the file's order. `data` is what was validated; `lines` maps a path to a line."""
     lines = lines or {}
     problems: list[Problem] = []
-    for details in error.errors(include_url=False):
+    for details in _causes(error.errors(include_url=False)):
         loc, info, owner = _locate(model, details["loc"], data)
         context = details.get("ctx", {})
         if context.get("at"):
@@ -139,7 +146,29 @@ def problems_of(
         problem = _problem(details, loc, info, owner, data, _line_of(loc, lines))
         if problem not in problems:
             problems.append(problem)
-    return sorted(problems, key=lambda problem: problem.line or 0)
+    # `titel: …` is one mistake, not an unknown key and a missing one.
+    renamed = {(_split(problem.key)[0], problem.meant) for problem in problems if problem.meant}
+    follows = [problem for problem in problems if problem.value == "missing" and _split(problem.key) in renamed]
+    return sorted((problem for problem in problems if problem not in follows), key=lambda problem: problem.line or 0)
+
+
+def _split(key: str) -> tuple[str, str]:
+    """`semesterhub:courses[0].title` -> (`semesterhub:courses[0]`, `title`)."""
+    cut = max(key.rfind("."), key.rfind(":"))
+    return key[:cut], key[cut + 1 :]
+
+
+def _causes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what only follows from another error: a list is not too short because its only item is wrong."""
+    wrong_parts = {details["loc"] for details in errors}
+    return [
+        details
+        for details in errors
+        if details["type"] != "too_short"
+        or not any(
+            len(loc) > len(details["loc"]) and loc[: len(details["loc"])] == details["loc"] for loc in wrong_parts
+        )
+    ]
 
 
 def _parts(path: str) -> Loc:
@@ -161,9 +190,7 @@ def _models_in(annotation: object) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-def _locate(
-    model: type[BaseModel], raw: Loc, data: object
-) -> tuple[Loc, FieldInfo | None, type[BaseModel] | None]:
+def _locate(model: type[BaseModel], raw: Loc, data: object) -> tuple[Loc, FieldInfo | None, type[BaseModel] | None]:
     """Follows pydantic's location through the model: drops the tags of unions, finds the field and its owner."""
     loc: list[str | int] = []
     owners, info = [model], None
@@ -189,13 +216,19 @@ def _locate(
 
 def _has_tag(owner: type[BaseModel], tag: str) -> bool:
     return any(
-        tag in get_args(owner.model_fields[name].annotation) for name in ("kind", "provider") if name in owner.model_fields
+        tag in get_args(owner.model_fields[name].annotation)
+        for name in ("kind", "provider")
+        if name in owner.model_fields
     )
 
 
 def _extra(info: FieldInfo | None, name: str) -> str:
-    extra = info.json_schema_extra if info else None
-    return str(extra.get(name, "")) if isinstance(extra, dict) else ""
+    """What a field says about itself: first the field, then its type."""
+    if info is None:
+        return ""
+    extra = info.json_schema_extra
+    own = extra.get(name) if isinstance(extra, dict) else None
+    return str(own or next((getattr(mark, name) for mark in info.metadata if getattr(mark, name, None)), ""))
 
 
 def _example(info: FieldInfo | None) -> str:
@@ -240,9 +273,11 @@ def _problem(
         return Problem(key, "missing", allowed, f"add `{name}: {example}`" if example else f"add {name}", line)
     if kind == "extra_forbidden":
         known = list(owner.model_fields) if owner else []
-        meant = nearest(name, known)
-        remedy = f"did you mean `{meant}`? Correct the spelling" if meant else "remove it, or use one of the allowed keys"
-        return Problem(key, f"not a known key (its value: {show(value, name)})", listing(known), remedy, line)
+        meant = nearest(name, known) or ""
+        better = _converted(meant, value, owner.model_fields[meant]) if meant and owner else ""
+        remedy = f"did you mean `{meant}`?" if meant else "remove it, or use one of the allowed keys"
+        unknown = f"not a known key (its value: {show(value, name)})"
+        return Problem(key, unknown, listing(known), f"{remedy} Then {better}" if better else remedy, line, meant)
     if kind in ("literal_error", "enum", "union_tag_invalid", "union_tag_not_found"):
         return _choice_problem(key, name, context, value, loc, info, owner, line)
     return Problem(key, show(value, name), allowed or details["msg"], _converted(name, value, info) or write, line)
@@ -264,7 +299,9 @@ def _choice_problem(
         choices = [str(choice).strip("'") for choice in str(context.get("expected_tags", "")).split(", ") if choice]
         value = value.get(name) if isinstance(value, Mapping) else value
         if not choices:
-            choices = [str(tag) for model in _models_in(info.annotation if info else None) for tag in _tags(model, name)]
+            choices = [
+                str(tag) for model in _models_in(info.annotation if info else None) for tag in _tags(model, name)
+            ]
     else:
         annotation = info.annotation if info else None
         choices = [str(choice) for choice in get_args(annotation) if isinstance(choice, str | int)]
@@ -272,7 +309,7 @@ def _choice_problem(
             choices = re.findall(r"'([^']+)'", str(context.get("expected", "")))
     meant = nearest(str(value), choices) if isinstance(value, str) else None
     remedy = f"did you mean `{name}: {meant}`?" if meant else f"write one of them, such as `{name}: {choices[0]}`"
-    return Problem(key, "missing" if value is None else show(value, name), "one of " + listing(choices), remedy.rstrip("?."), line)
+    return Problem(key, "missing" if value is None else show(value, name), "one of " + listing(choices), remedy, line)
 
 
 def _tags(model: type[BaseModel], name: str) -> Sequence[object]:
@@ -281,8 +318,8 @@ def _tags(model: type[BaseModel], name: str) -> Sequence[object]:
 
 def _lookup(data: object, loc: Loc) -> object:
     for part in loc:
-        if isinstance(data, Mapping) and part in data:
-            data = data[part]
+        if isinstance(data, dict):
+            data = data.get(part)
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
         else:
@@ -291,18 +328,16 @@ def _lookup(data: object, loc: Loc) -> object:
 
 
 def _converted(name: str, value: object, info: FieldInfo | None) -> str:
-    """`memory_gib: 512MB` -> the number that was meant, in the key's own unit."""
+    """`memory_gib: 512MB` -> the number that was meant, in the key's own unit; "" when that cannot be told."""
     unit = _extra(info, "unit")
     match = _NUMBER_WITH_UNIT.match(value) if isinstance(value, str) else None
     if not match or not unit:
         return ""
     number, suffix = float(match[1]), match[2].lower()
     if unit == "GiB":
-        factor = _GIB_PER.get(suffix[:1])
-        plausible = suffix.rstrip("b").rstrip("i") in _GIB_PER
-        number = number * factor if factor and plausible else number
+        number *= _GIB_PER.get(suffix.removesuffix("b").removesuffix("i"), 1)
     elif unit == "s":
         number *= _SECONDS_PER.get(suffix, 1)
-    elif suffix == "%" and _extra(info, "unit") == "fraction":
+    elif suffix == "%" and unit == "share":
         number /= 100
-    return f"write `{name}: {number:g}`, a number without quotes or unit: the unit ({unit}) is in the meaning of the key"
+    return f"write `{name}: {number:g}`, a plain number without quotes or unit"

@@ -18,7 +18,19 @@ from components.semester_errors import NAMESPACE, Loc, Problem, SemesterError, l
 PULUMI_KEYS = ("config", "encryptionsalt", "secretsprovider", "encryptedkey", "environment")
 """Top-level keys that Pulumi itself writes into a stack file."""
 OTHER_NAMESPACES = frozenset(
-    ("aws", "aws-native", "azure", "azure-native", "azuread", "docker", "kubernetes", "localcloud", "pulumi", "random", "tls")
+    (
+        "aws",
+        "aws-native",
+        "azure",
+        "azure-native",
+        "azuread",
+        "docker",
+        "kubernetes",
+        "localcloud",
+        "pulumi",
+        "random",
+        "tls",
+    )
 )
 
 
@@ -27,7 +39,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
@@ -70,7 +84,9 @@ def read_stack_file(path: Path) -> StackFile:
 _BEGIN = "begin the file with `config:` and, indented below it, `semesterhub:cloud: local`; stacks/Pulumi.demo.yaml shows a whole one"
 
 
-def _error(source: str, key: str, value: str, allowed: str, remedy: str, node: yaml.Node | None = None) -> SemesterError:
+def _error(
+    source: str, key: str, value: str, allowed: str, remedy: str, node: yaml.Node | None = None
+) -> SemesterError:
     return SemesterError(source, [Problem(key, value, allowed, remedy, node.start_mark.line + 1 if node else None)])
 
 
@@ -79,7 +95,9 @@ def _compose(path: Path) -> yaml.Node:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        stacks = sorted(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in path.parent.glob("Pulumi.*.yaml"))
+        stacks = sorted(
+            file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in path.parent.glob("Pulumi.*.yaml")
+        )
         name = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
         meant = nearest(name, stacks)
         remedy = f"did you mean `--stack {meant}`? Or make it" if meant else "name another stack, or make this one"
@@ -88,16 +106,26 @@ def _compose(path: Path) -> yaml.Node:
     except UnicodeDecodeError:
         raise _error(source, "(file)", "not UTF-8 text", "a YAML file in UTF-8", "save it as UTF-8") from None
     except OSError as error:
-        raise _error(source, "(file)", f"not readable: {error.strerror}", "a readable file", "correct its permissions") from None
+        raise _error(
+            source, "(file)", f"not readable: {error.strerror}", "a readable file", "correct its permissions"
+        ) from None
     try:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else "correct the line (often: indentation, a missing space after `:`, an open quote)"
-        raise _error(source, "(file)", f"not YAML at {where}: {error.problem or error.context}", "valid YAML", hint) from None
+        hint = (
+            "indent with spaces, not tabs"
+            if "\\t" in str(error.problem)
+            else "correct the line (often: indentation, a missing space after `:`, an open quote)"
+        )
+        raise _error(
+            source, "(file)", f"not YAML at {where}: {error.problem or error.context}", "valid YAML", hint
+        ) from None
     except yaml.YAMLError as error:
-        raise _error(source, "(file)", f"not YAML: {str(error).splitlines()[0]}", "valid YAML", "remove the unreadable character") from None
+        raise _error(
+            source, "(file)", f"not YAML: {str(error).splitlines()[0]}", "valid YAML", "remove the unreadable character"
+        ) from None
     if root is None or (isinstance(root, yaml.ScalarNode) and not root.value):
         raise _error(source, "(file)", "empty", "a mapping with the key config:", _BEGIN)
     return root
@@ -107,9 +135,17 @@ def _top_level(key: yaml.Node) -> Problem:
     name = str(key.value)
     line = key.start_mark.line + 1
     if name == NAMESPACE or name.startswith(f"{NAMESPACE}:"):
-        return Problem(name, "at the top level", "keys of the semester below `config:`", "indent it below `config:`", line)
+        return Problem(
+            name, "at the top level", "keys of the semester below `config:`", "indent it below `config:`", line
+        )
     meant = nearest(name, PULUMI_KEYS)
-    return Problem(name, "not a key of a stack file", listing(PULUMI_KEYS), f"did you mean `{meant}:`" if meant else "move it below `config:` or remove it", line)
+    return Problem(
+        name,
+        "not a key of a stack file",
+        listing(PULUMI_KEYS),
+        f"did you mean `{meant}:`?" if meant else "move it below `config:` or remove it",
+        line,
+    )
 
 
 def _duplicates(node: yaml.Node, prefix: str) -> Iterator[Problem]:
@@ -119,7 +155,9 @@ def _duplicates(node: yaml.Node, prefix: str) -> Iterator[Problem]:
             name, line = str(key.value), key.start_mark.line + 1
             path = f"{prefix}.{name}".removeprefix(".").removeprefix("config.")
             if name in first:
-                yield Problem(path, f"written twice, first on line {first[name]}", "each key once", "remove one of the two", line)
+                yield Problem(
+                    path, f"written twice, first on line {first[name]}", "each key once", "remove one of the two", line
+                )
             first.setdefault(name, line)
             yield from _duplicates(value, path)
     elif isinstance(node, yaml.SequenceNode):
@@ -140,23 +178,58 @@ def _own_keys(source: str, config: yaml.MappingNode) -> tuple[dict[str, object],
         namespace, colon, rest = name.partition(":")
         if not colon:
             flat = name == NAMESPACE and isinstance(value, yaml.MappingNode)
-            remedy = f"write flat keys such as `{NAMESPACE}:cloud`" if flat else f"write `{NAMESPACE}:{nearest(name, known) or name}`"
-            problems.append(Problem(name, "without a namespace" if not flat else "a mapping", f"keys as {NAMESPACE}:<name>", remedy, line))
+            remedy = (
+                f"write flat keys such as `{NAMESPACE}:cloud`"
+                if flat
+                else f"write `{NAMESPACE}:{nearest(name, known) or name}`"
+            )
+            problems.append(
+                Problem(
+                    name,
+                    "without a namespace" if not flat else "a mapping",
+                    f"keys as {NAMESPACE}:<name>",
+                    remedy,
+                    line,
+                )
+            )
         elif namespace == NAMESPACE:
             try:
                 data[rest] = loader.construct_object(value, deep=True)
             except yaml.YAMLError as error:
                 text = getattr(error, "problem", None) or "unreadable value"
-                problems.append(Problem(name, f"unreadable: {text}", "plain YAML values", "remove the YAML tag", value.start_mark.line + 1))
+                problems.append(
+                    Problem(
+                        name,
+                        f"unreadable: {text}",
+                        "plain YAML values",
+                        "remove the YAML tag",
+                        value.start_mark.line + 1,
+                    )
+                )
                 continue
             lines[(rest,)] = line
             lines.update(_lines(value, (rest,)))
         elif namespace not in OTHER_NAMESPACES and (rest in known or nearest(namespace, [NAMESPACE])):
-            problems.append(Problem(name, f"in the namespace {show(namespace)}", f"keys as {NAMESPACE}:<name>", f"write `{NAMESPACE}:{rest}`", line))
+            problems.append(
+                Problem(
+                    name,
+                    f"in the namespace {show(namespace)}",
+                    f"keys as {NAMESPACE}:<name>",
+                    f"write `{NAMESPACE}:{rest}`",
+                    line,
+                )
+            )
     if problems:
         raise SemesterError(source, problems)
     if not data:
-        raise _error(source, "config", f"without any {NAMESPACE}: key", f"{NAMESPACE}:cloud, {NAMESPACE}:courses, …", _BEGIN, config)
+        raise _error(
+            source,
+            "config",
+            f"without any {NAMESPACE}: key",
+            f"{NAMESPACE}:cloud, {NAMESPACE}:courses, …",
+            _BEGIN,
+            config,
+        )
     return data, lines
 
 
