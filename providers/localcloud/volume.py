@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from providers.base import Context, Created, Field, Handler, Observed, Schema
 from providers.localcloud import checks, docker_api, owned
+from providers.localcloud.sweep import RETAIN
 
 DELETE_HOMES = "SEMESTERHUB_DELETE_HOMES"
 """Environment variable that holds the one stack whose retained volumes may be deleted."""
@@ -35,9 +36,9 @@ class VolumeHandler(Handler):
             return Created(name)
         with docker_api.explained(f"making the Docker volume {name}"):
             # Only the identity goes into the labels: they cannot be changed later, the other inputs can.
-            docker_api.client().create_volume(
-                name, labels=owned.labels(inputs["stack"], inputs["name"], "volume", {"stack": inputs["stack"], "name": inputs["name"]})
-            )
+            identity = {"stack": inputs["stack"], "name": inputs["name"]}
+            marks = owned.labels(inputs["stack"], inputs["name"], "volume", identity)
+            docker_api.client().create_volume(name, labels={**marks, RETAIN: str(inputs["retain"]).lower()})
         return Created(name)
 
     def read(self, ctx: Context, id: str, inputs: Mapping[str, Any], state: Mapping[str, Any]) -> Observed | None:

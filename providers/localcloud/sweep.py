@@ -1,0 +1,41 @@
+"""What a stack left behind although no state knows it: a run killed between making an object and recording it, followed
+by a destroy instead of another `up` (which would have adopted it)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from providers.localcloud import docker_api, owned
+
+RETAIN = "semesterhub.retain"
+"""Label of a volume: whether it was made to outlive its stack."""
+
+
+def leftovers(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[tuple[str, str]]:
+    """(kind, Docker name) of every object of this checkout that carries the stack's label, in the order to remove them.
+
+    Left out are volumes made to be retained, and those whose name within the stack is in `keep_volumes`: the label is
+    from the volume's first day, and the wish to retain it may be younger.
+    """
+    api = docker_api.client()
+    mine = {"label": [f"{owned.STACK}={stack}", f"{owned.OWNER}={owned.owner_label()}"]}
+    with docker_api.explained(f"looking for what the stack {stack} left"):
+        containers: list[dict[str, Any]] = api.containers(all=True, filters=mine)
+        networks: list[dict[str, Any]] = api.networks(filters=mine)
+        volumes: list[dict[str, Any]] = api.volumes(filters=mine).get("Volumes") or []
+    kept = [
+        v["Name"] for v in volumes
+        if v["Labels"][owned.KIND] == "volume" and (v["Labels"].get(RETAIN) != "false" or v["Labels"][owned.NAME] in keep_volumes)
+    ]
+    return [
+        *(("container", c["Names"][0].lstrip("/")) for c in containers),
+        *(("network", n["Name"]) for n in networks),
+        *(("volume", v["Name"]) for v in volumes if v["Name"] not in kept),
+    ]
+
+
+def sweep(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[str]:
+    """Remove the leftovers; returns what was removed, as `container semesterhub-demo-hub`. For after a destroy only."""
+    removed = [(kind, name) for kind, name in leftovers(stack, keep_volumes) if docker_api.remove(kind, name)]
+    return [f"{kind} {name}" for kind, name in removed]
