@@ -76,9 +76,9 @@ def lock(_context: Context) -> None:
 @task
 def schema(_context: Context) -> None:
     """Write the stack file's JSON schema and docs/reference.md from the model."""
-    from operations.reference import write
+    from components import reference
 
-    write()
+    sys.exit(reference.main([]))
 
 
 @task(
@@ -96,6 +96,18 @@ def load_class(_context: Context, stack: str = "demo", students: int = 0, within
 
     stacks.load(stack)
     load.run(stack=stack, students=students, within_s=within, stay_s=stay)
+
+
+@task(
+    name="compare",
+    help={"stack": STACK, "students": "size of the class", "within": "seconds within which they arrive"},
+)
+def load_compare(_context: Context, stack: str = "demo", students: int = 20, within: int = 5) -> None:
+    """Send the same class to this hub and to a naive one, and print the ratio of the medians."""
+    from operations import load, stacks
+
+    stacks.load(stack)
+    load.compare(stack=stack, students=students, within_s=within)
 
 
 @task(name="crash", help={"stack": STACK})
@@ -141,6 +153,6 @@ def image_list(_context: Context) -> None:
 
 
 namespace = Collection(up, preview, destroy, status, test, lint, lock, schema)
-namespace.add_collection(Collection("load", load_class, load_crash))
+namespace.add_collection(Collection("load", load_class, load_compare, load_crash))
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_list))

@@ -263,6 +263,12 @@ class Pulumi:
             raise UserError(
                 f"interrupted. Nothing is lost: ./hub {action} --stack {self.stack} goes on from here.", exit_code=130
             )
+        if process.returncode < 0:
+            name = signal.Signals(-process.returncode).name
+            raise UserError(
+                f"the engine was killed from outside ({name}; memory running out does that, too).\n"
+                f"  Nothing is lost: ./hub {action} --stack {self.stack} goes on from here."
+            )
         if process.returncode != 0:
             reason = explain_failure(run, log.read_text("utf-8", "replace").splitlines())
             raise UserError(

@@ -114,7 +114,8 @@ class Run:
             op=metadata["op"],
             began_s=now_s,
             diffs=tuple(detailed) or tuple(metadata.get("diffs") or ()),
-            custom=bool(state.get("custom", True)),
+            # The engine leaves `custom` out where it is false. Providers are the engine's own affair.
+            custom=bool(state.get("custom")) and not metadata["type"].startswith("pulumi:"),
         )
         self.resources[urn] = resource
         return "started", resource
@@ -190,4 +191,5 @@ def _reason(text: str) -> str:
         text = "\n".join(lines[last:]) if last >= 0 else text
     lines = [line for line in text.strip().splitlines() if not any(noise.search(line.strip()) for noise in NOISE)]
     joined = "\n".join(lines).strip()
-    return re.sub(r"^(error: )+", "", joined).strip()
+    # grpc puts the second prefix before what a Python provider raises.
+    return re.sub(r"^(error: |Exception calling application: )+", "", joined).strip()

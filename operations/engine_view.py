@@ -56,7 +56,7 @@ class View:
         if what == "ended" and (subject.failed or (subject.op not in QUIET_OPS and subject.custom)):
             mark = "[red]✗[/]" if subject.failed else "[green]✓[/]"
             took = seconds((subject.ended_s or 0) - subject.began_s)
-            self.console.print(f"{mark} {subject.said(done=True):<10} {escape(subject.label):<40} [dim]{took}[/]")
+            self.console.print(f"{mark} {subject.said(done=True):<16} {escape(subject.label):<36} [dim]{took}[/]")
         elif what == "detail" and self._live is None:
             now = time.monotonic()
             if now - self._quoted.get(subject.urn, 0.0) >= LOG_DETAIL_EVERY_S:

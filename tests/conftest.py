@@ -1,0 +1,30 @@
+"""What all tests share: the order of the kinds, and the rule that each test says which kind it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+KINDS = ("unit", "sandbox", "swarm", "browser", "load")
+"""Cheap ones first, so that a plain mistake is told in seconds."""
+
+
+def kind_of(item: pytest.Item) -> str:
+    """The one marker that says what a test needs. A test without one, or with two, stops the run."""
+    kinds = [kind for kind in KINDS if item.get_closest_marker(kind)]
+    if len(kinds) != 1:
+        raise pytest.UsageError(
+            f"{item.nodeid}: mark it with exactly one of {', '.join(KINDS)} (has: {', '.join(kinds) or 'none'})"
+        )
+    return kinds[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: KINDS.index(kind_of(item)))  # stable: within a kind the order stays
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout under test."""
+    return Path(__file__).resolve().parent.parent
