@@ -3,9 +3,10 @@
 Starting 20 servers together on two cores makes all 20 students wait for the slowest; starting four at a time makes the
 first ones ready in seconds and nobody later. The queue is first in, first out.
 
-A start holds its slot until its server answers. A start for which Swarm has no room *steps aside*: its slot goes to
-the next in line (whose course may need less memory), while Swarm keeps trying it; with as many set aside as may start
-at once the queue holds, so that nobody far behind is placed before those at its head.
+A start holds its slot until its server answers. A start for which Swarm has no room *steps aside*: Swarm keeps trying
+to place it, but its slot goes to the next in line who needs less memory and so may still fit. Everybody who needs as
+much or more waits: Swarm would place any of several pending services, and then it is not the first who comes first.
+A second start that finds no room therefore goes back to its old place in line.
 
 Nothing here knows Docker or JupyterHub.
 """
@@ -32,7 +33,7 @@ class Stage(Enum):
     QUEUED = "queued"
     STARTING = "starting"
     ASIDE = "aside"
-    """Admitted once, but the cluster had no room: waits without a slot."""
+    """Admitted, but the cluster has no room: waits for it without a slot."""
     GONE = "gone"
 
 
@@ -59,8 +60,9 @@ class Place:
 class Ticket:
     """One start's way through the queue. Made by `Admission.join`; give it back with `leave` whatever happens."""
 
-    def __init__(self, queue: Admission, name: str, number: int) -> None:
+    def __init__(self, queue: Admission, name: str, number: int, size: int) -> None:
         self.name = name
+        self.size = size
         self.number = number
         self.stage = Stage.QUEUED
         self.joined = queue.clock()
@@ -71,7 +73,10 @@ class Ticket:
         self._turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def turn(self, timeout_s: float) -> None:
-        """Waits until this start has a slot. Raises QueueTimeoutError; after a cancellation the place is given up."""
+        """Waits until this start has a slot; at once when it has. Raises QueueTimeoutError.
+
+        After a time-out or a cancellation the place is given up.
+        """
         try:
             await asyncio.wait_for(asyncio.shield(self._turn), timeout_s)
         except TimeoutError:
@@ -102,11 +107,21 @@ class Ticket:
         in_line = (now if self.admitted_at is None else self.admitted_at) - self.joined
         return in_line + self.waited_aside_s + (now - self._aside_since if self.stage is Stage.ASIDE else 0.0)
 
-    def step_aside(self) -> None:
-        """The cluster has no room for this start: gives the slot to the next one. Twice does nothing."""
-        if self.stage is Stage.STARTING:
-            self._aside_since = self._queue.clock()
-            self._queue.move(self, Stage.ASIDE)
+    def step_aside(self) -> bool:
+        """The cluster has no room for this start: gives up the slot.
+
+        True: it waits for room as the first of its size. False: somebody earlier does, so it is back in line; the
+        caller takes its service away and waits for `turn` again.
+        """
+        if self.stage is Stage.ASIDE:
+            return True
+        if self._queue.room_is_awaited_before(self):
+            self._turn = asyncio.get_running_loop().create_future()
+            self._queue.move(self, Stage.QUEUED)
+            return False
+        self._aside_since = self._queue.clock()
+        self._queue.move(self, Stage.ASIDE)
+        return True
 
     def resume(self) -> None:
         """Swarm found room after all. The container starts already, so this start runs at once, slot or not."""
@@ -123,7 +138,9 @@ class Ticket:
 
     def let_in(self) -> None:
         """For Admission: this start has a slot now."""
+        # whoever was back in line starts anew, for its start's time and for what it waited
         self.admitted_at = self._queue.clock()
+        self.waited_aside_s = 0.0
         self.stage = Stage.STARTING
         if not self._turn.done():
             self._turn.set_result(None)
@@ -166,9 +183,9 @@ class Admission:
         """Everybody without a slot."""
         return self.queued + self.aside
 
-    def join(self, name: str) -> Ticket:
-        """A new start at the end of the line. It is let in at once when a slot is free."""
-        ticket = Ticket(self, name, next(self._numbers))
+    def join(self, name: str, size: int = 1) -> Ticket:
+        """A new start at the end of the line, let in at once when a slot is free. `size`: what it reserves, MiB."""
+        ticket = Ticket(self, name, next(self._numbers), size)
         self._line[ticket.number] = ticket
         self._advance()
         return ticket
@@ -207,13 +224,32 @@ class Admission:
         if stage is Stage.GONE:
             self._line.pop(ticket.number, None)
             self._inside.pop(ticket.number, None)
+        elif stage is Stage.QUEUED:
+            del self._inside[ticket.number]
+            self._line[ticket.number] = ticket
+            self._line = OrderedDict(sorted(self._line.items()))
         self._advance()
+
+    def room_is_awaited_before(self, ticket: Ticket) -> bool:
+        """For Ticket: whether another start of this size or less waits for room already."""
+        return any(
+            other.stage is Stage.ASIDE and other.size <= ticket.size and other is not ticket
+            for other in self._inside.values()
+        )
 
     def _advance(self) -> None:
         self._positions = None
-        while self._line and self.starting < self.limit and self.aside < self.limit:
-            number, ticket = self._line.popitem(last=False)
-            self._inside[number] = ticket
+        too_large = min((t.size for t in self._inside.values() if t.stage is Stage.ASIDE), default=math.inf)
+        free = self.limit - self.starting
+        chosen: list[Ticket] = []
+        for ticket in self._line.values():
+            if len(chosen) >= free:
+                break
+            if ticket.size < too_large:
+                chosen.append(ticket)
+        for ticket in chosen:
+            del self._line[ticket.number]
+            self._inside[ticket.number] = ticket
             ticket.let_in()
             self.on_admitted(ticket.waited_s)
 

@@ -11,17 +11,15 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from traitlets.config import Config
 
 from hubconfig import access, authenticators
 from hubconfig.routes import GuardedProxy
 from hubconfig.settings import SettingsError, load_settings, read_secret
 from hubconfig.spawner import SemesterSpawner
 
-if TYPE_CHECKING:
-    from traitlets.config import Config
-
-    c: Config
+c: Config = get_config()  # pyright: ignore[reportUndefinedVariable]  # JupyterHub's loader provides it
 
 HERE = Path(__file__).resolve().parent
 STATE = Path(os.environ.get("SEMESTERHUB_STATE_DIR", "/srv/jupyterhub"))
@@ -87,7 +85,6 @@ c.GuardedProxy.auth_token = PROXY_TOKEN
 # -- students' servers ------------------------------------------------------------------------------------------------
 c.JupyterHub.spawner_class = SemesterSpawner
 c.SemesterSpawner.hub_settings = settings
-c.SemesterSpawner.cmd = ["jupyterhub-singleuser"]
 c.SemesterSpawner.ip = "0.0.0.0"  # noqa: S104 - the node's firewall lets only the hub in
 c.SemesterSpawner.port = 8888
 c.SemesterSpawner.notebook_dir = "/home/jovyan"

@@ -88,6 +88,6 @@ def create_service_arguments(spec: ServerSpec) -> dict[str, Any]:
         # no overlay network: the node publishes the container's port, and its firewall lets only the hub in
         "endpoint_spec": EndpointSpec(
             mode="dnsrr",
-            ports=[{"Protocol": "tcp", "TargetPort": SERVER_PORT, "PublishMode": "host"}],
+            ports=[{"Protocol": "tcp", "TargetPort": SERVER_PORT, "PublishMode": "host"}],  # pyright: ignore[reportArgumentType]
         ),
     }

@@ -9,37 +9,42 @@ removed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import aiohttp
-from docker.errors import APIError, DockerException
 from dockerspawner import SwarmSpawner
 from jupyterhub import orm
 from jupyterhub.spawner import SpawnException
-from requests.exceptions import RequestException
 from traitlets import Callable as CallableTrait
 from traitlets import Instance, List, Unicode, default
 
-from . import courses, metrics
-from .admission import Admission, QueueTimeoutError, Stage, Ticket, place_text
+from . import courses, reach
+from .admission import QueueTimeoutError, Ticket
+from .desk import API_TROUBLE, StartDesk
 from .homes import HomeError, ensure_home
-from .service_spec import SERVER_PORT, STOP_GRACE_S, ServerSpec, create_service_arguments, service_name
+from .service_spec import STOP_GRACE_S, ServerSpec, create_service_arguments, service_name
 from .settings import CourseSettings, HubSettings
 from .swarm import STARTING_STATES, Node, Swarm, Task
 
 LOOK_EVERY_S = 0.3
 LOOK_FOR_ROOM_EVERY_S = 2.0
 PROGRESS_EVERY_S = 0.5
-REFRESH_EVERY_S = 5.0
-CONNECT_TIMEOUT_S = 3.0
 DOCKER_THREADS = 4
 MAX_PLACEMENTS = 3
 """How often a start may be placed anew because its node went away or refused it."""
 ASK_AGAIN_S = (0.5, 1.0, 2.0)
+BACK_IN_LINE = "back in line"
+"""Why a placement ended: there is no room, and somebody who came earlier waits for it already."""
 
-_API_TROUBLE = (DockerException, RequestException, OSError)
+
+class StartError(SpawnException):
+    """A start that ended, with the sentence that the student reads."""
+
+    @property
+    def jupyterhub_message(self) -> str:
+        """The sentence alone, as JupyterHub's pages show it."""
+        return self.message
 
 
 class SemesterSpawner(SwarmSpawner):
@@ -53,9 +58,11 @@ class SemesterSpawner(SwarmSpawner):
 
     # shared by all spawners of one hub, like dockerspawner's own client
     _pool: ClassVar[ThreadPoolExecutor | None] = None
-    _swarm: ClassVar[Swarm | None] = None
-    _admission: ClassVar[Admission | None] = None
-    _refresher: ClassVar[asyncio.Task[None] | None] = None
+    _desk: ClassVar[StartDesk | None] = None
+
+    # how a server is reached, replaceable in tests
+    answers = staticmethod(reach.answers)
+    listens = staticmethod(reach.listens)
 
     remove = True
     task_id = ""
@@ -65,7 +72,6 @@ class SemesterSpawner(SwarmSpawner):
     _ticket: Ticket | None = None
     _starting = False
     _last_task: Task | None = None
-    _placed_on = ""
 
     # -- shared parts -------------------------------------------------------------------------------------------------
 
@@ -78,42 +84,18 @@ class SemesterSpawner(SwarmSpawner):
         return cls._pool
 
     @property
-    def swarm(self) -> Swarm:
-        """The cluster."""
+    def desk(self) -> StartDesk:
+        """The queue and the cluster."""
         cls = SemesterSpawner
-        if cls._swarm is None:
-            cls._swarm = Swarm(self.docker)
-        return cls._swarm
+        if cls._desk is None:
+            cls._desk = StartDesk(self.hub_settings.admission, self.docker, self.log)
+            cls._desk.export_metrics()
+        return cls._desk
 
     @property
-    def admission(self) -> Admission:
-        """The queue of starts."""
-        cls = SemesterSpawner
-        if cls._admission is None:
-            rules = self.hub_settings.admission
-            swarm = self.swarm
-
-            async def limit() -> int:
-                return rules.concurrent_starts or rules.concurrent_starts_per_node * await swarm.ready_workers()
-
-            cls._admission = Admission(limit)
-            metrics.export(cls._admission, swarm)
-        return cls._admission
-
-    def _keep_fresh(self) -> None:
-        """Starts, once, the loop that renews the queue's limit and the picture of the cluster."""
-        cls = SemesterSpawner
-        if cls._refresher is None or cls._refresher.done():
-            cls._refresher = asyncio.create_task(self._refresh_forever(self.admission, self.swarm))
-
-    async def _refresh_forever(self, admission: Admission, swarm: Swarm) -> None:
-        while True:
-            try:
-                await admission.refresh()
-                await swarm.snapshot(REFRESH_EVERY_S)
-            except _API_TROUBLE as error:
-                self.log.warning("The Swarm could not be asked: %s", error)
-            await asyncio.sleep(REFRESH_EVERY_S)
+    def swarm(self) -> Swarm:
+        """The cluster."""
+        return self.desk.swarm
 
     # -- names and state ----------------------------------------------------------------------------------------------
 
@@ -161,10 +143,14 @@ class SemesterSpawner(SwarmSpawner):
         self.published_port = 0
         self._last_task = None
 
+    @property
+    def _base_url(self) -> str:
+        return self.server.base_url if self.server else "/"
+
     async def get_url(self) -> str:
         """Where the server answers; asked for after a restart of the hub."""
         if self.address and self.published_port and self.server:
-            return f"http://{_host(self.address)}:{self.published_port}{self.server.base_url}"
+            return reach.url(self.address, self.published_port, self.server.base_url)
         return await super().get_url()
 
     # -- courses ------------------------------------------------------------------------------------------------------
@@ -190,10 +176,10 @@ class SemesterSpawner(SwarmSpawner):
         """
         if course.students or self.user.admin or self.user.name in course.instructors:
             return
-        group = orm.Group.find(self.db, course.group)
+        group = orm.Group.find(self.user.db, course.group)
         if group is not None and group not in self.user.groups:
             group.users.append(self.user.orm_user)
-            self.db.commit()
+            self.user.db.commit()
 
     # -- start --------------------------------------------------------------------------------------------------------
 
@@ -202,20 +188,19 @@ class SemesterSpawner(SwarmSpawner):
         try:
             course = courses.choose(self.my_courses(), self.user_options)
         except courses.CourseError as error:
-            raise SpawnException(str(error), reason="course", status_code=403) from None
+            raise StartError(str(error), reason="course", status_code=403) from None
         self._use(course)
         self._join_group(course)
-        self._keep_fresh()
+        self.desk.keep_fresh()
         self._starting = True
-        ticket = self._ticket = self.admission.join(self._log_name)
+        ticket = self._ticket = self.desk.admission.join(self._log_name, course.memory_guarantee_mib)
         try:
             home = await self._home()
-            await ticket.turn(self.hub_settings.admission.queue_timeout_s)
             address, port = await self._start_on_a_node(course, home, ticket)
             ticket.leave(ready=True)
             return address, port
         except QueueTimeoutError:
-            raise SpawnException(self._gave_up_text(), reason="queue-timeout", status_code=503) from None
+            raise StartError(self.desk.gave_up_text(), reason="queue-timeout", status_code=503) from None
         except BaseException:
             # also when cancelled: a service that nobody waits for must not take a place
             await self._remove_quietly()
@@ -230,7 +215,7 @@ class SemesterSpawner(SwarmSpawner):
             path = await loop.run_in_executor(None, self.make_home, self.hub_settings.homes_path, self.user.name)
         except HomeError as error:
             self.log.error("No home for %s: %s", self._log_name, error)
-            raise SpawnException(
+            raise StartError(
                 "Your home folder cannot be used right now. Tell your instructor; the hub's log has the reason.",
                 reason="home",
                 log_message=str(error),
@@ -239,16 +224,27 @@ class SemesterSpawner(SwarmSpawner):
         return str(path)
 
     async def _start_on_a_node(self, course: CourseSettings, home: str, ticket: Ticket) -> tuple[str, int]:
-        for attempt in range(1, MAX_PLACEMENTS + 1):
+        lost, attempt = "", 0
+        while attempt < MAX_PLACEMENTS:
+            await ticket.turn(max(0.0, self.hub_settings.admission.queue_timeout_s - ticket.waited_s))
             if await self.swarm.remove_service(self.object_name):
                 self.log.warning("Removed a leftover service %s before the start", self.object_name)
             await self._create(course, home)
             lost = await self._wait_until_it_answers(ticket)
             if not lost:
                 return self.address, self.published_port
+            if lost is BACK_IN_LINE:
+                await self._remove_quietly()
+                continue
+            attempt += 1
             self.log.warning("%s: placement %s failed: %s", self._log_name, attempt, lost)
+            await asyncio.sleep(attempt)
         await self._remove_quietly()
-        raise SpawnException(f"Your server could not be started: {lost}.", reason="placement", status_code=503)
+        raise StartError(f"Your server could not be started: {lost}.", reason="placement", status_code=503)
+
+    async def get_command(self) -> list[str]:
+        """Without a configured command the image's own one runs (the manager has no copy of it to look into)."""
+        return [*self.cmd, *self.get_args()] if self.cmd else []
 
     async def _create(self, course: CourseSettings, home: str) -> None:
         spec = ServerSpec(
@@ -275,7 +271,8 @@ class SemesterSpawner(SwarmSpawner):
             task = self._last_task = await self.swarm.task_of(self.object_id)
             pause = LOOK_EVERY_S
             if task is not None and task.no_room:
-                ticket.step_aside()
+                if not ticket.step_aside():
+                    return BACK_IN_LINE
                 pause = LOOK_FOR_ROOM_EVERY_S
                 if ticket.waited_s > rules.queue_timeout_s:
                     raise QueueTimeoutError
@@ -284,7 +281,7 @@ class SemesterSpawner(SwarmSpawner):
                 if task.state in {"rejected", "orphaned", "shutdown", "remove"}:
                     return task.why
                 if task.ended:
-                    raise SpawnException(
+                    raise StartError(
                         f"Your server stopped while it was starting: {task.why}.", reason="ended", status_code=500
                     )
                 node = await self._node_of(task)
@@ -292,11 +289,10 @@ class SemesterSpawner(SwarmSpawner):
                     return f"node {node.name} went away"
                 if task.state == "running" and node is not None and task.port:
                     self.task_id, self.address, self.published_port = task.id, node.address, task.port
-                    self._placed_on = node.name
-                    if await self._answers():
+                    if await self.answers(reach.url(node.address, task.port, f"{self._base_url}api")):
                         return ""
             if ticket.running_s > rules.start_timeout_s:
-                raise SpawnException(
+                raise StartError(
                     f"Your server did not answer within {rules.start_timeout_s} seconds. Try again; "
                     "if it happens twice, tell your instructor.",
                     reason="timeout",
@@ -307,30 +303,9 @@ class SemesterSpawner(SwarmSpawner):
     async def _node_of(self, task: Task) -> Node | None:
         return (await self.swarm.nodes()).get(task.node_id)
 
-    async def _answers(self) -> bool:
-        """Whether the server's own web server answers, however it answers."""
-        base_url = self.server.base_url if self.server else "/"
-        url = f"http://{_host(self.address)}:{self.published_port}{base_url}api"
-        timeout = aiohttp.ClientTimeout(total=CONNECT_TIMEOUT_S)
-        try:
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
-                return response.status < 500
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
-
-    async def _reachable(self) -> bool:
-        """Whether something listens where the server was."""
-        try:
-            connection = asyncio.open_connection(self.address, self.published_port)
-            _, writer = await asyncio.wait_for(connection, CONNECT_TIMEOUT_S)
-        except (OSError, TimeoutError):
-            return False
-        writer.close()
-        return True
-
     # -- poll and stop ------------------------------------------------------------------------------------------------
 
-    async def poll(self) -> str | int | None:
+    async def poll(self) -> str | Literal[0] | None:
         """None while the server runs (or starts); else a sentence about its end, with its service removed.
 
         A Swarm that cannot be asked says nothing about the server, so it counts as running: JupyterHub throws a server
@@ -341,7 +316,7 @@ class SemesterSpawner(SwarmSpawner):
         for pause in (*ASK_AGAIN_S, None):
             try:
                 return await (self._poll_known() if self.task_id else self._poll_unknown())
-            except _API_TROUBLE as error:
+            except API_TROUBLE as error:
                 if pause is None:
                     self.log.warning("%s counts as running: the Swarm cannot be asked: %s", self._log_name, error)
                     return None
@@ -349,7 +324,7 @@ class SemesterSpawner(SwarmSpawner):
         return None
 
     async def _poll_known(self) -> str | None:
-        self._keep_fresh()
+        self.desk.keep_fresh()
         snapshot = await self.swarm.snapshot()
         task = snapshot.tasks.get(self.task_id)
         node = snapshot.nodes.get(task.node_id) if task else None
@@ -366,14 +341,14 @@ class SemesterSpawner(SwarmSpawner):
             if node is not None and node.state != "down":
                 return None
             # the manager may have lost sight of a node that works, after a restart of its own for example
-            if await self._reachable():
+            if await self.listens(self.address, self.published_port):
                 return None
             end = f"node {node.name if node else task.node_id} went away"
         await self._remove_quietly()
         self.log.warning("The server of %s ended: %s", self._log_name, end)
         return end
 
-    async def _poll_unknown(self) -> str | int | None:
+    async def _poll_unknown(self) -> str | Literal[0] | None:
         """Without state: either there is no server, or a hub that was killed during the start left one."""
         service = await self.swarm.service(self.object_name)
         if service is None:
@@ -396,7 +371,7 @@ class SemesterSpawner(SwarmSpawner):
         self.task_id, self.address, self.published_port = task.id, node.address, task.port
         self._course_id = service["Spec"].get("Labels", {}).get("semesterhub.course", "")
         self.orm_spawner.state = self.get_state()
-        self.db.commit()
+        self.user.db.commit()
         self.log.warning("Adopted the server of %s, whose start the hub did not see end", self._log_name)
 
     async def stop(self, now: bool = False) -> None:
@@ -423,71 +398,18 @@ class SemesterSpawner(SwarmSpawner):
     async def _remove_quietly(self) -> None:
         try:
             await self.swarm.remove_service(self.object_id or self.object_name)
-        except (APIError, *_API_TROUBLE) as error:
+        except API_TROUBLE as error:
             self.log.error("The service %s could not be removed, the next start will: %s", self.object_name, error)
         self._forget()
 
     # -- what the student sees ----------------------------------------------------------------------------------------
 
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+    async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
         """Events for the page that waits: the place in the queue, then what the server is doing."""
         last: dict[str, Any] | None = None
         while True:
-            event = self._progress_event()
+            event = self.desk.progress_event(self._ticket, self._last_task)
             if event != last:
                 yield event
                 last = event
             await asyncio.sleep(PROGRESS_EVERY_S)
-
-    def _progress_event(self) -> dict[str, Any]:
-        ticket = self._ticket
-        if ticket is None:
-            return {"progress": 1, "message": "Your server is requested."}
-        if ticket.stage is Stage.QUEUED:
-            place = ticket.place
-            return {
-                "progress": 5,
-                "message": place_text(place),
-                "queue": {"position": place.position, "ahead": place.ahead, "estimate_s": place.estimate_s},
-            }
-        if ticket.stage is Stage.ASIDE:
-            return {"progress": 10, "message": self._full_text(), "full": True}
-        state = self._last_task.state if self._last_task else "new"
-        if state == "running":
-            return {"progress": 70, "message": "Your server is starting up."}
-        if state in {"preparing", "ready", "starting"}:
-            return {"progress": 45, "message": "Your server is being made."}
-        return {"progress": 20, "message": "It is your turn: your server gets its place on a node."}
-
-    def _full_text(self) -> str:
-        capacity = self.swarm.last_snapshot.capacity()
-        waiting = self.admission.waiting
-        if capacity.workers == 0:
-            return (
-                f"No node for student servers is ready at the moment ({waiting} waiting). "
-                "Your server starts as soon as one is; you can leave this page open."
-            )
-        return (
-            f"The cluster is full: {capacity.running} servers running, {waiting} waiting. "
-            "Your server starts when a place is free or new nodes arrive; you can leave this page open."
-        )
-
-    def _gave_up_text(self) -> str:
-        minutes = max(1, round(self.hub_settings.admission.queue_timeout_s / 60))
-        return (
-            f"Your server found no place within {minutes} minutes, so the hub stopped waiting. "
-            "Start it again from Home, and tell your instructor that the cluster is full."
-        )
-
-    @property
-    def internal_hostname(self) -> str:
-        """Only for JupyterHub's internal TLS, which is not used: traffic stays inside the cluster's network."""
-        return self.object_name
-
-    @default("port")
-    def _port_default(self) -> int:
-        return SERVER_PORT
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
