@@ -253,7 +253,7 @@ class Pulumi:
                 start_new_session=True,  # Ctrl-C reaches it through _follow only, once
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 (no thread of ours runs yet)
             )
-            interrupted = _follow(process, events, run, f"{DOING[action]} {self.stack}")
+            interrupted = _follow(process, events, run, f"{DOING[action]} {self.stack}", planning=action == "preview")
         seconds = time.monotonic() - run.began
         record = base.with_suffix(".json")
         result = Result(action, self.stack, run.changes, tuple(run.finished), seconds, record)
@@ -285,7 +285,7 @@ def _end_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _follow(process: subprocess.Popen[bytes], events: Path, run: Run, title: str) -> bool:
+def _follow(process: subprocess.Popen[bytes], events: Path, run: Run, title: str, *, planning: bool) -> bool:
     """Show the run until it ends. Returns whether it was interrupted: the first Ctrl-C (or SIGTERM) asks the engine to
     finish its current steps, the second one ends it."""
     asked = 0
@@ -302,7 +302,7 @@ def _follow(process: subprocess.Popen[bytes], events: Path, run: Run, title: str
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with events.open(encoding="utf-8", errors="replace") as lines, View(run, title) as view:
+        with events.open(encoding="utf-8", errors="replace") as lines, View(run, title, planning=planning) as view:
             rest = ""
             while True:
                 ended = process.poll() is not None  # before reading: what is written until now is then read below

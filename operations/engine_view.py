@@ -23,9 +23,10 @@ ROWS_RUNNING = 12
 class View:
     """Context manager; `show` takes what `Run.take` returned."""
 
-    def __init__(self, run: Run, title: str, console: Console | None = None) -> None:
+    def __init__(self, run: Run, title: str, console: Console | None = None, *, planning: bool = False) -> None:
         self.run = run
         self.title = title
+        self.planning = planning  # nothing is done, so nothing is told as done
         self.console = console or default_console()
         self._live: Live | None = None
         self._quoted: dict[str, float] = {}
@@ -53,7 +54,11 @@ class View:
             if subject.severity == "warning":
                 self.console.print(f"[yellow]! {escape(subject.text)}[/]")
             return
-        if what == "ended" and (subject.failed or (subject.op not in QUIET_OPS and subject.custom)):
+        if (
+            what == "ended"
+            and not self.planning
+            and (subject.failed or (subject.op not in QUIET_OPS and subject.custom))
+        ):
             mark = "[red]✗[/]" if subject.failed else "[green]✓[/]"
             took = seconds((subject.ended_s or 0) - subject.began_s)
             self.console.print(f"{mark} {subject.said(done=True):<16} {escape(subject.label):<36} [dim]{took}[/]")

@@ -95,7 +95,7 @@ def test_another_lock_file_renews_the_environment(checkout: Checkout) -> None:
 def test_it_works_through_a_symlink(checkout: Checkout, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(checkout.root / "hub")
-    os.symlink("link", tmp_path / "second")
+    (tmp_path / "second").symlink_to("link")
     environment = {"PATH": f"{checkout.fake}:/usr/bin:/bin", "SEMESTERHUB_CACHE": str(checkout.cache),
                    "RECORD": str(checkout.record), "FAKE": str(checkout.fake)}  # fmt: skip
     done = subprocess.run(
