@@ -99,9 +99,8 @@ def recipe(name: str, root: Path = ROOT) -> Recipe:
     """Read an image's folder. UserError names a missing folder, a wrong `image.toml`, an `include` that finds nothing."""
     folder = root / "hubconfig" / "images" / name
     if not (folder / "Dockerfile").is_file():
-        raise UserError(
-            f"there is no image {name!r}: hubconfig/images/{name}/Dockerfile is missing. Known: {', '.join(names(folder.parent)) or 'none'}."
-        )
+        known = ", ".join(names(folder.parent)) or "none"
+        raise UserError(f"there is no image {name!r}: hubconfig/images/{name}/Dockerfile is missing. Known: {known}.")
     include, args = _image_toml(folder / "image.toml")
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -180,10 +179,8 @@ def ca_bundle() -> bytes:
 
 
 def _proxies() -> dict[str, str]:
-    found = {
-        name: os.environ[name] for upper in PROXY_VARIABLES for name in (upper, upper.lower()) if os.environ.get(name)
-    }
-    return found
+    both = [name for upper in PROXY_VARIABLES for name in (upper, upper.lower())]
+    return {name: os.environ[name] for name in both if os.environ.get(name)}
 
 
 def _client(timeout_s: float) -> APIClient:
@@ -265,7 +262,8 @@ def _build(api: APIClient, spec: Recipe, tag: str, on_line: OnLine) -> dict[str,
     if found is None:
         last = "\n".join(f"  | {line}" for line in lines[-15:])
         raise UserError(
-            f"the image {spec.name} could not be built (hubconfig/images/{spec.name}/Dockerfile).\n  {step}\n{last}\n  {failed or 'no image came out'}"
+            f"the image {spec.name} could not be built (hubconfig/images/{spec.name}/Dockerfile).\n"
+            f"  {step}\n{last}\n  {failed or 'no image came out'}"
         )
     return found
 
@@ -300,7 +298,7 @@ def ensure_base(on_line: OnLine) -> str:
             if why:
                 on_line(f"{DEBIAN_IMAGE} cannot be pulled ({why}); taking another way")
                 if _inspect(api, LOCAL_DEBIAN_IMAGE) is not None:
-                    api.tag(LOCAL_DEBIAN_IMAGE, *BASE_TAG.split(":"))
+                    _tag_base(api, LOCAL_DEBIAN_IMAGE)
                 else:
                     _debootstrap(why, on_line)
             found = _inspect(api, BASE_TAG)
@@ -321,15 +319,25 @@ def _pull_base(api: APIClient, on_line: OnLine) -> str:
             for message in api.pull(repository, tag=tag, stream=True, decode=True):
                 if message.get("error"):
                     return str(message["error"])
-        api.tag(DEBIAN_IMAGE, *BASE_TAG.split(":"))
+        _tag_base(api, DEBIAN_IMAGE)
     except (DockerException, RequestException) as error:
         return str(error)
     return ""
 
 
+def _tag_base(api: APIClient, image: str) -> None:
+    repository, tag = BASE_TAG.split(":")
+    api.tag(image, repository, tag)
+
+
 def _debootstrap(why_not_pulled: str, on_line: OnLine) -> None:
     """Debian's minimal system by debootstrap (about 100 s), imported as the base image."""
+    from operations import packages, setup
+
     tool = shutil.which("debootstrap") or shutil.which("/usr/sbin/debootstrap")
+    if tool is None and os.geteuid() == 0 and packages.is_debian():
+        on_line("installing debootstrap")
+        tool = str(setup.debootstrap())
     if tool is None or os.geteuid() != 0:
         what = "debootstrap is not installed" if tool is None else "debootstrap needs root"
         raise UserError(

@@ -44,10 +44,20 @@ class Network(_LocalResource):
     docker_id: Output[str]
 
     def __init__(
-        self, resource_name: str, *, stack: Input[str], name: Input[str], cidr: Input[str], opts: ResourceOptions | None = None
+        self,
+        resource_name: str,
+        *,
+        stack: Input[str],
+        name: Input[str],
+        cidr: Input[str],
+        opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__(
-            "localcloud:index:Network", resource_name, {"stack": stack, "name": name, "cidr": cidr}, ("docker_id",), opts
+            "localcloud:index:Network",
+            resource_name,
+            {"stack": stack, "name": name, "cidr": cidr},
+            ("docker_id",),
+            opts,
         )
 
 
@@ -68,7 +78,11 @@ class Volume(_LocalResource):
         opts: ResourceOptions | None = None,
     ) -> None:
         super().__init__(
-            "localcloud:index:Volume", resource_name, {"stack": stack, "name": name, "retain": retain, "purpose": purpose}, (), opts
+            "localcloud:index:Volume",
+            resource_name,
+            {"stack": stack, "name": name, "retain": retain, "purpose": purpose},
+            (),
+            opts,
         )
 
 
@@ -78,11 +92,18 @@ class Password(_LocalResource):
     value: Output[str]
 
     def __init__(
-        self, resource_name: str, *, length: Input[int] = 20, version: Input[int] = 1, opts: ResourceOptions | None = None
+        self,
+        resource_name: str,
+        *,
+        length: Input[int] = 20,
+        version: Input[int] = 1,
+        opts: ResourceOptions | None = None,
     ) -> None:
         # Also declared here: until the engine has asked the provider (preview of a creation) nothing else marks it.
         secret = ResourceOptions.merge(opts, ResourceOptions(additional_secret_outputs=["value"]))
-        super().__init__("localcloud:index:Password", resource_name, {"length": length, "version": version}, ("value",), secret)
+        super().__init__(
+            "localcloud:index:Password", resource_name, {"length": length, "version": version}, ("value",), secret
+        )
 
 
 class Image(_LocalResource):

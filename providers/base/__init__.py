@@ -14,6 +14,18 @@ from providers.base.server import serve
 from providers.base.values import UNKNOWN, contains_unknown
 
 __all__ = [
-    "UNKNOWN", "Cancelled", "CheckFailure", "Context", "Created", "Field", "Handler", "Observed", "PartialFailure",
-    "Provider", "ProviderError", "Schema", "contains_unknown", "serve",
+    "UNKNOWN",
+    "Cancelled",
+    "CheckFailure",
+    "Context",
+    "Created",
+    "Field",
+    "Handler",
+    "Observed",
+    "PartialFailure",
+    "Provider",
+    "ProviderError",
+    "Schema",
+    "contains_unknown",
+    "serve",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -31,9 +32,7 @@ class EngineLog:
         stub = self._stub
         if stub is None:
             return
-        try:
-            stub.Log(
-                engine_pb2.LogRequest(severity=_SEVERITIES[severity], message=message, urn=urn, ephemeral=ephemeral), timeout=5  # pyright: ignore[reportArgumentType]
-            )
-        except grpc.RpcError:
-            pass
+        request: Any = engine_pb2.LogRequest(message=message, urn=urn, ephemeral=ephemeral)
+        request.severity = _SEVERITIES[severity]
+        with contextlib.suppress(grpc.RpcError):
+            stub.Log(request, timeout=5)

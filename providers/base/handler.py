@@ -101,12 +101,21 @@ class Handler:
     """Outputs that an update in place keeps; the others are unknown in its preview."""
     delete_before_replace: ClassVar[bool] = False
 
-    def check(self, ctx: Context, olds: Mapping[str, Any], news: Mapping[str, Any], hidden: frozenset[str]) -> tuple[dict[str, Any], list[CheckFailure]]:
+    def check(
+        self, ctx: Context, olds: Mapping[str, Any], news: Mapping[str, Any], hidden: frozenset[str]
+    ) -> tuple[dict[str, Any], list[CheckFailure]]:
         """Inputs with defaults, and what is wrong with them. `hidden` are the names of secret inputs."""
         del ctx, olds
         return self.schema.check(news, hidden)
 
-    def diff(self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]) -> list[Change]:
+    def diff(
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
+    ) -> list[Change]:
         """What changed. By default new inputs against old inputs."""
         del ctx, id, old_state
         return differences(old_inputs, news, self.schema)
@@ -124,11 +133,25 @@ class Handler:
         """Look at the real thing; None when it is gone. Must not echo what the state says."""
         raise NotImplementedError
 
-    def update(self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]) -> Mapping[str, Any]:
+    def update(
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
+    ) -> Mapping[str, Any]:
         """Bring it to `news` in place; returns the outputs besides the inputs."""
         raise NotImplementedError
 
-    def preview_update(self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]) -> Mapping[str, Any]:
+    def preview_update(
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
+    ) -> Mapping[str, Any]:
         """The outputs as far as a preview can tell."""
         del ctx, id, old_inputs, news
         return {name: old_state.get(name, UNKNOWN) if name in self.stable_outputs else UNKNOWN for name in self.outputs}
@@ -156,7 +179,8 @@ class Provider:
         known = {"version", "pluginDownloadURL", "pluginDownloadUrl"}
         return [
             CheckFailure(name, f"the provider `{self.name}` takes no configuration, but `{name}` was given; remove it.")
-            for name in news if name not in known and not name.startswith("__")
+            for name in news
+            if name not in known and not name.startswith("__")
         ]
 
     def configure(self, config: Mapping[str, Any]) -> None:

@@ -46,5 +46,11 @@ else:
     engine_pb2_grpc = _load("engine_pb2_grpc")
 
 __all__ = [
-    "engine_pb2", "engine_pb2_grpc", "errors_pb2", "plugin_pb2", "provider_pb2", "provider_pb2_grpc", "status_pb2",
+    "engine_pb2",
+    "engine_pb2_grpc",
+    "errors_pb2",
+    "plugin_pb2",
+    "provider_pb2",
+    "provider_pb2_grpc",
+    "status_pb2",
 ]

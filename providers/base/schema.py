@@ -56,18 +56,26 @@ class Schema:
     fields: Mapping[str, Field]
     whole: Callable[[Mapping[str, Any]], list[CheckFailure]] | None = field(default=None)
 
-    def check(self, given: Mapping[str, Any], hidden: frozenset[str] = frozenset()) -> tuple[dict[str, Any], list[CheckFailure]]:
+    def check(
+        self, given: Mapping[str, Any], hidden: frozenset[str] = frozenset()
+    ) -> tuple[dict[str, Any], list[CheckFailure]]:
         """The inputs with defaults filled in, and what is wrong. Values of `hidden` properties stay out of messages."""
         values: dict[str, Any] = {}
         failures: list[CheckFailure] = []
-        self._check_into(values, failures, given, "", hidden)
+        self.check_into(values, failures, given, "", hidden)
         if not failures and self.whole and not contains_unknown(values):
             failures.extend(self.whole(values))
         return values, failures
 
-    def _check_into(
-        self, values: dict[str, Any], failures: list[CheckFailure], given: Mapping[str, Any], at: str, hidden: frozenset[str]
+    def check_into(
+        self,
+        values: dict[str, Any],
+        failures: list[CheckFailure],
+        given: Mapping[str, Any],
+        at: str,
+        hidden: frozenset[str],
     ) -> None:
+        """As `check`, into `values` and `failures`; `at` is the path of the object."""
         for name in given:
             if name not in self.fields and not name.startswith("__"):
                 close = difflib.get_close_matches(name, self.fields, n=1)
@@ -104,34 +112,42 @@ def _checked(kind: Kind, value: Any, path: str, spec: Field, failures: list[Chec
         failures.append(CheckFailure(path, f"must be {expected}{shown} ({spec.doc})."))
         return value
 
-    result: Any = value
     before = len(failures)
     if isinstance(kind, ListOf):
         if not isinstance(value, list):
             return refuse("a list")
-        result = [_checked(kind.item, v, f"{path}[{i}]", _inner(spec), failures, hide) for i, v in enumerate(value)]
-    elif isinstance(kind, MapOf):
+        result: Any = [
+            _checked(kind.item, v, f"{path}[{i}]", _inner(spec), failures, hide) for i, v in enumerate(value)
+        ]
+    elif isinstance(kind, (MapOf, Schema)):
         if not isinstance(value, Mapping):
-            return refuse("a map")
-        result = {k: _checked(kind.value, v, f"{path}.{k}", _inner(spec), failures, hide) for k, v in value.items()}
-    elif isinstance(kind, Schema):
-        if not isinstance(value, Mapping):
-            return refuse("an object")
-        result = {}
-        kind._check_into(result, failures, value, f"{path}.", frozenset(kind.fields) if hide else frozenset())
-    elif kind is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return refuse(_NAMES[float])
-        result = float(value)
-    elif kind is bool:
-        if not isinstance(value, bool):
-            return refuse(_NAMES[bool])
-    elif isinstance(value, bool) or not isinstance(value, kind):
+            return refuse("an object" if isinstance(kind, Schema) else "a map")
+        result = _checked_object(kind, value, path, spec, failures, hide)
+    elif not _is_plain(kind, value):
         return refuse(_NAMES[kind])
+    else:
+        result = float(value) if kind is float else value
     if spec.check and len(failures) == before and not contains_unknown(result):
         wrong = spec.check(result)
         if wrong:
             failures.append(CheckFailure(path, wrong))
+    return result
+
+
+def _is_plain(kind: Kind, value: Any) -> bool:
+    """Whether a value is of a plain kind. True is no number, although Python says so; 2 is a number with a fraction."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)  # pyright: ignore[reportArgumentType]
+
+
+def _checked_object(
+    kind: MapOf | Schema, value: Mapping[str, Any], path: str, spec: Field, failures: list[CheckFailure], hide: bool
+) -> dict[str, Any]:
+    if isinstance(kind, MapOf):
+        return {k: _checked(kind.value, v, path + _accessor(k), _inner(spec), failures, hide) for k, v in value.items()}
+    result: dict[str, Any] = {}
+    kind.check_into(result, failures, value, f"{path}.", frozenset(kind.fields) if hide else frozenset())
     return result
 
 

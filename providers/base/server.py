@@ -29,7 +29,10 @@ WATCH_EVERY_S = 0.5
 
 def build_server(provider: Provider, log: EngineLog) -> tuple[grpc.Server, int, Servicer]:
     """A started server on a free port of loopback; also what in-process tests use."""
-    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
+    options = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ]
     server = grpc.server(ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="call"), options=options)
     servicer = Servicer(provider, log)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
@@ -41,7 +44,9 @@ def build_server(provider: Provider, log: EngineLog) -> tuple[grpc.Server, int, 
 def serve(provider: Provider, arguments: list[str] | None = None) -> None:
     """Run the plugin: `pulumi-resource-<name> [engine address]`. Returns never."""
     parent = os.getppid()  # at once: a parent that dies from here on is noticed
-    parser = argparse.ArgumentParser(description=f"Pulumi provider plugin `{provider.name}`, started by the Pulumi CLI.")
+    parser = argparse.ArgumentParser(
+        description=f"Pulumi provider plugin `{provider.name}`, started by the Pulumi CLI."
+    )
     parser.add_argument("engine", nargs="?", default="", help="address of the engine (host:port)")
     parser.add_argument("--version", action="version", version=provider.version)
     known, _ = parser.parse_known_args(arguments)

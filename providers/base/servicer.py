@@ -22,9 +22,12 @@ from providers.base.values import decode, encode
 
 _Response = TypeVar("_Response")
 _KINDS = {
-    ("add", False): "ADD", ("add", True): "ADD_REPLACE",
-    ("delete", False): "DELETE", ("delete", True): "DELETE_REPLACE",
-    ("update", False): "UPDATE", ("update", True): "UPDATE_REPLACE",
+    ("add", False): "ADD",
+    ("add", True): "ADD_REPLACE",
+    ("delete", False): "DELETE",
+    ("delete", True): "DELETE_REPLACE",
+    ("update", False): "UPDATE",
+    ("update", True): "UPDATE_REPLACE",
 }
 
 
@@ -78,7 +81,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             handler = self.provider.handler(_token(request))
             if handler is None:
                 known = ", ".join(h.token for h in self.provider.handlers)
-                raise ProviderError(f"the provider `{self.provider.name}` has no resource type `{_token(request)}`. It has: {known}.")
+                raise ProviderError(
+                    f"the provider `{self.provider.name}` has no resource type `{_token(request)}`. It has: {known}."
+                )
             news, secrets = decode(request.news)
             olds, _ = decode(request.olds)
             hidden = frozenset(secrets | handler.schema.secret_names())
@@ -95,7 +100,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             news, _ = decode(request.news)
             changes = handler.diff(self._context(request), request.id, old_inputs, old_state, news)
             detailed = {
-                c.path: provider_pb2.PropertyDiff(kind=provider_pb2.PropertyDiff.Kind.Value(_KINDS[c.kind, c.replace]), inputDiff=True)
+                c.path: provider_pb2.PropertyDiff(
+                    kind=provider_pb2.PropertyDiff.Kind.Value(_KINDS[c.kind, c.replace]), inputDiff=True
+                )
                 for c in changes
             }
             replaces = list(dict.fromkeys(c.top for c in changes if c.replace))
@@ -125,7 +132,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             except PartialFailure as failure:
                 if not failure.id:
                     raise
-                raise _partial(failure, _state(handler, inputs, failure.outputs, secrets), request.properties) from failure
+                raise _partial(
+                    failure, _state(handler, inputs, failure.outputs, secrets), request.properties
+                ) from failure
             return provider_pb2.CreateResponse(id=made.id, properties=_state(handler, inputs, made.outputs, secrets))
 
         return self._answer(context, request, run)
@@ -182,8 +191,11 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def _context(self, request: Any) -> Context:
         return Context(
-            urn=request.urn, log=self.log, preview=bool(getattr(request, "preview", False)),
-            timeout_s=float(getattr(request, "timeout", 0.0)), cancel=self.cancel,
+            urn=request.urn,
+            log=self.log,
+            preview=bool(getattr(request, "preview", False)),
+            timeout_s=float(getattr(request, "timeout", 0.0)),
+            cancel=self.cancel,
         )
 
     def _handler(self, request: Any) -> Handler:
@@ -204,7 +216,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         except _Partial as partial:
             context.set_trailing_metadata((("grpc-status-details-bin", partial.status),))
             context.abort(grpc.StatusCode.UNKNOWN, str(partial))
-        except Exception as error:  # every bug must reach the admin as one line
+        except Exception as error:  # noqa: BLE001  (every bug must reach the admin as one line)
             where = record_bug(self.provider.name, getattr(request, "urn", ""), error)
             context.abort(
                 grpc.StatusCode.INTERNAL,
@@ -223,7 +235,9 @@ class _Partial(Exception):
 
 def _partial(failure: PartialFailure, properties: Any, inputs: Any) -> _Partial:
     """Tells the engine: it exists, record it, but it failed (ErrorResourceInitFailed in the status details)."""
-    detail = provider_pb2.ErrorResourceInitFailed(id=failure.id, properties=properties, reasons=failure.reasons, inputs=inputs)
+    detail = provider_pb2.ErrorResourceInitFailed(
+        id=failure.id, properties=properties, reasons=failure.reasons, inputs=inputs
+    )
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(failure))
     status.details.add().Pack(detail)
     return _Partial(str(failure), status.SerializeToString())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
@@ -12,7 +13,10 @@ def name(value: str) -> str | None:
     """A part of a Docker object's name, and a machine's hostname."""
     if _NAME.fullmatch(value) and not value.endswith("-"):
         return None
-    return f"{value!r} is not a name: use at most 40 small letters, digits and hyphens, beginning with a letter and not ending with a hyphen."
+    return (
+        f"{value!r} is not a name: use at most 40 small letters, digits and hyphens, "
+        "beginning with a letter and not ending with a hyphen."
+    )
 
 
 def cidr(value: str) -> str | None:
@@ -42,7 +46,7 @@ def port(value: int) -> str | None:
     return None if 1 <= value <= 65535 else f"{value} is not a TCP port; allowed are 1 to 65535."
 
 
-def at_least(minimum: float, unit: str) -> object:
+def at_least(minimum: float, unit: str) -> Callable[[float], str | None]:
     """A check for a lower bound."""
 
     def check(value: float) -> str | None:

@@ -69,7 +69,9 @@ def inspect(kind: str, name: str) -> dict[str, Any] | None:
 
     api = client()
     look = {
-        "container": api.inspect_container, "network": api.inspect_network, "volume": api.inspect_volume,
+        "container": api.inspect_container,
+        "network": api.inspect_network,
+        "volume": api.inspect_volume,
         "image": api.inspect_image,
     }[kind]
     try:
@@ -107,7 +109,9 @@ def _wait_gone(container: str, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while inspect("container", container) is not None:
         if time.monotonic() > deadline:
-            raise ProviderError(f"the container {container} is being removed by someone else, but is still there after {timeout_s:g} s")
+            raise ProviderError(
+                f"the container {container} is being removed by someone else, but is still there after {timeout_s:g} s"
+            )
         time.sleep(0.3)
 
 
@@ -160,7 +164,9 @@ def execute(
         raw.close()
     with explained(f"running {command[0]} in {container}"):
         code = api.exec_inspect(exec_id)["ExitCode"]
-    return ExecResult(TIMED_OUT if code is None else int(code), out[1].decode(errors="replace"), out[2].decode(errors="replace"))
+    return ExecResult(
+        TIMED_OUT if code is None else int(code), out[1].decode(errors="replace"), out[2].decode(errors="replace")
+    )
 
 
 def _frames(raw: Any, deadline: float, cancelled: threading.Event | None) -> Iterator[tuple[int, bytes]]:
@@ -184,7 +190,9 @@ def _frames(raw: Any, deadline: float, cancelled: threading.Event | None) -> Ite
             buffer += chunk
 
 
-def put_files(container: str, files: Mapping[str, tuple[bytes, int]], directories: Mapping[str, int] | None = None) -> None:
+def put_files(
+    container: str, files: Mapping[str, tuple[bytes, int]], directories: Mapping[str, int] | None = None
+) -> None:
     """Write files (absolute path -> content, mode) into a container, owned by root; `directories` (path -> mode) are
     made first. Works on a stopped container as well."""
     archive = io.BytesIO()

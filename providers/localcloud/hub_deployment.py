@@ -7,7 +7,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from providers.base import CheckFailure, Context, Created, Field, Handler, Observed, PartialFailure, ProviderError, Schema
+from providers.base import (
+    CheckFailure,
+    Context,
+    Created,
+    Field,
+    Handler,
+    Observed,
+    PartialFailure,
+    ProviderError,
+    Schema,
+)
 from providers.base.schema import MapOf
 from providers.localcloud import checks, docker_api, owned
 
@@ -29,8 +39,11 @@ def _json_object(value: str) -> str | None:
 
 def _whole(values: Mapping[str, Any]) -> list[CheckFailure]:
     return [
-        CheckFailure(f'secrets["{name}"]', f"{name!r} is not a file name: use small letters, digits, hyphens and underscores.")
-        for name in values["secrets"] if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name)
+        CheckFailure(
+            f'secrets["{name}"]', f"{name!r} is not a file name: use small letters, digits, hyphens and underscores."
+        )
+        for name in values["secrets"]
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name)
     ]
 
 
@@ -38,14 +51,17 @@ class HubDeploymentHandler(Handler):
     """Id: `<machine>/hub`. Deleting does nothing: the containers go with their machine."""
 
     token: ClassVar[str] = "localcloud:index:HubDeployment"
-    schema: ClassVar[Schema] = Schema({
-        "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
-        "machine": Field(str, "Docker name of the hub VM", replace=True),
-        "settings": Field(str, "the hub's settings, as JSON", check=_json_object),
-        "bundle": Field(str, "the containers to run, as JSON", check=_json_object),
-        "secrets": Field(MapOf(str), "secret files: name -> content", default={}, secret=True),
-        "machine_id": Field(str, "container id of the hub VM: another machine is deployed to again", default=""),
-    }, whole=_whole)
+    schema: ClassVar[Schema] = Schema(
+        {
+            "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
+            "machine": Field(str, "Docker name of the hub VM", replace=True),
+            "settings": Field(str, "the hub's settings, as JSON", check=_json_object),
+            "bundle": Field(str, "the containers to run, as JSON", check=_json_object),
+            "secrets": Field(MapOf(str), "secret files: name -> content", default={}, secret=True),
+            "machine_id": Field(str, "container id of the hub VM: another machine is deployed to again", default=""),
+        },
+        whole=_whole,
+    )
     outputs: ClassVar[tuple[str, ...]] = ("revision", "ca_certificate")
     delete_before_replace: ClassVar[bool] = True
 
@@ -72,11 +88,19 @@ class HubDeploymentHandler(Handler):
         if not seen["healthy"]:
             down = [name for name, up in (seen.get("containers") or {}).items() if not up]
             reasons.append(f"not running as described on the hub VM: {', '.join(down) or 'the hub'}")
-        outputs = {"revision": seen["revision"] or "", "ca_certificate": seen.get("ca_certificate") or recorded["ca_certificate"]}
+        outputs = {
+            "revision": seen["revision"] or "",
+            "ca_certificate": seen.get("ca_certificate") or recorded["ca_certificate"],
+        }
         return Observed(outputs, unhealthy=tuple(reasons))
 
     def update(
-        self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         return _deploy(ctx, news)
 
@@ -88,7 +112,9 @@ def _deploy(ctx: Context, inputs: Mapping[str, Any]) -> dict[str, Any]:
     machine = inputs["machine"]
     found = docker_api.inspect("container", machine)
     if found is None or not found["State"]["Running"]:
-        raise ProviderError(f"the hub VM {machine} does not run, so the hub cannot be deployed on it. Run `./hub up` again: it makes the machine anew.")
+        raise ProviderError(
+            f"the hub VM {machine} does not run, so the hub cannot be deployed on it. Run `./hub up` again: it makes the machine anew."
+        )
     owned.require_ours("container", machine, found["Config"].get("Labels"))
     ctx.status("writing the hub's settings and secrets")
     docker_api.put_files(
@@ -98,10 +124,17 @@ def _deploy(ctx: Context, inputs: Mapping[str, Any]) -> dict[str, Any]:
             SETTINGS_PATH: (inputs["settings"].encode(), 0o644),
             BUNDLE_PATH: (inputs["bundle"].encode(), 0o644),
         },
-        directories={"/etc/semesterhub": 0o755, "/etc/semesterhub/hub": 0o755, "/var/lib/semesterhub": 0o755, SECRETS_PATH: 0o700},
+        directories={
+            "/etc/semesterhub": 0o755,
+            "/etc/semesterhub/hub": 0o755,
+            "/var/lib/semesterhub": 0o755,
+            SECRETS_PATH: 0o700,
+        },
     )
     ctx.status("starting the hub's containers and waiting until they answer")
-    done = docker_api.execute(machine, ["semesterhub-node", "apply"], APPLY_TIMEOUT_S, on_line=ctx.status, cancelled=ctx.cancel)
+    done = docker_api.execute(
+        machine, ["semesterhub-node", "apply"], APPLY_TIMEOUT_S, on_line=ctx.status, cancelled=ctx.cancel
+    )
     ctx.check_cancelled()
     if done.exit_code != 0:
         late = f" (not done after {APPLY_TIMEOUT_S} s)" if done.exit_code == docker_api.TIMED_OUT else ""
@@ -120,5 +153,7 @@ def _status(machine: str) -> dict[str, Any]:
     except ValueError:
         seen = None
     if done.exit_code != 0 or not isinstance(seen, dict) or "revision" not in seen:
-        raise ProviderError(f"the hub VM {machine} does not tell the state of its containers: {done.tail or 'no answer'}")
+        raise ProviderError(
+            f"the hub VM {machine} does not tell the state of its containers: {done.tail or 'no answer'}"
+        )
     return seen

@@ -22,10 +22,12 @@ class ImageHandler(Handler):
     """Id: the tag on this host, which names the content. Deleting leaves the image: it is a cache."""
 
     token: ClassVar[str] = "localcloud:index:Image"
-    schema: ClassVar[Schema] = Schema({
-        "name": Field(str, "a folder of hubconfig/images", replace=True, check=checks.name),
-        "content_hash": Field(str, "SHA-256 of all that goes into the image", replace=True, check=_hash),
-    })
+    schema: ClassVar[Schema] = Schema(
+        {
+            "name": Field(str, "a folder of hubconfig/images", replace=True, check=checks.name),
+            "content_hash": Field(str, "SHA-256 of all that goes into the image", replace=True, check=_hash),
+        }
+    )
     outputs: ClassVar[tuple[str, ...]] = ("tag", "image_id", "size_mib", "build_s")
 
     def create(self, ctx: Context, inputs: Mapping[str, Any]) -> Created:
@@ -44,9 +46,15 @@ class ImageHandler(Handler):
             built = images.build(inputs["name"], on_line)
         except UserError as error:
             raise ProviderError(str(error)) from error
-        return Created(built.tag, {
-            "tag": built.tag, "image_id": built.image_id, "size_mib": built.size_mib, "build_s": built.build_s,
-        })
+        return Created(
+            built.tag,
+            {
+                "tag": built.tag,
+                "image_id": built.image_id,
+                "size_mib": built.size_mib,
+                "build_s": built.build_s,
+            },
+        )
 
     def preview_create(self, ctx: Context, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         outputs: dict[str, Any] = dict.fromkeys(self.outputs, UNKNOWN)
@@ -58,12 +66,22 @@ class ImageHandler(Handler):
         found = docker_api.inspect("image", id)
         if found is None:
             return None
-        return Observed({
-            "tag": id, "image_id": found["Id"], "size_mib": images.mib(found["Size"]), "build_s": state.get("build_s", 0.0),
-        })
+        return Observed(
+            {
+                "tag": id,
+                "image_id": found["Id"],
+                "size_mib": images.mib(found["Size"]),
+                "build_s": state.get("build_s", 0.0),
+            }
+        )
 
     def update(
-        self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         return {name: old_state[name] for name in self.outputs}
 

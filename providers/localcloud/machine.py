@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import time
@@ -9,7 +10,18 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
-from providers.base import Cancelled, CheckFailure, Context, Created, Field, Handler, Observed, PartialFailure, ProviderError, Schema
+from providers.base import (
+    Cancelled,
+    CheckFailure,
+    Context,
+    Created,
+    Field,
+    Handler,
+    Observed,
+    PartialFailure,
+    ProviderError,
+    Schema,
+)
 from providers.base.schema import ListOf
 from providers.localcloud import checks, docker_api, owned
 from providers.localcloud.machine_boot import Boot, phase_of, wait_ready
@@ -22,16 +34,20 @@ STOP_TIMEOUT_S = 30
 DRAIN_OVERRIDE = "SEMESTERHUB_DRAIN_TIMEOUT_S"
 """Environment variable that replaces every drain timeout; 0 gives nobody time, and does not insist on a clean drain."""
 
-_MOUNT = Schema({
-    "volume": Field(str, "Docker name of the volume"),
-    "path": Field(str, "where it is mounted in the machine", check=checks.absolute_path),
-    "read_only": Field(bool, "whether the machine may only read it", default=False),
-})
-_PORT = Schema({
-    "host_ip": Field(str, "address of this host to listen on", default="127.0.0.1", check=checks.ip),
-    "host_port": Field(int, "port of this host", check=checks.port),
-    "container_port": Field(int, "port of the machine", check=checks.port),
-})
+_MOUNT = Schema(
+    {
+        "volume": Field(str, "Docker name of the volume"),
+        "path": Field(str, "where it is mounted in the machine", check=checks.absolute_path),
+        "read_only": Field(bool, "whether the machine may only read it", default=False),
+    }
+)
+_PORT = Schema(
+    {
+        "host_ip": Field(str, "address of this host to listen on", default="127.0.0.1", check=checks.ip),
+        "host_port": Field(int, "port of this host", check=checks.port),
+        "container_port": Field(int, "port of the machine", check=checks.port),
+    }
+)
 
 
 def _role(value: str) -> str | None:
@@ -48,10 +64,13 @@ def _whole(values: Mapping[str, Any]) -> list[CheckFailure]:
     wrong: list[CheckFailure] = []
     paths = [m["path"] for m in values["mounts"]]
     published = [(p["host_ip"], p["host_port"]) for p in values["ports"]]
-    wrong += [CheckFailure(f"mounts[{i}].path", f"{p} is mounted twice.") for i, p in enumerate(paths) if p in paths[:i]]
+    wrong += [
+        CheckFailure(f"mounts[{i}].path", f"{p} is mounted twice.") for i, p in enumerate(paths) if p in paths[:i]
+    ]
     wrong += [
         CheckFailure(f"ports[{i}].host_port", f"{host}:{port} is published twice.")
-        for i, (host, port) in enumerate(published) if (host, port) in published[:i]
+        for i, (host, port) in enumerate(published)
+        if (host, port) in published[:i]
     ]
     if values["role"] == "hub" and values["manager"]:
         wrong.append(CheckFailure("manager", "a hub VM is its own Swarm manager; leave `manager` out."))
@@ -62,22 +81,30 @@ class MachineHandler(Handler):
     """Id: the container's name. Ready means that its agent says so: Docker runs inside, the Swarm is joined."""
 
     token: ClassVar[str] = "localcloud:index:Machine"
-    schema: ClassVar[Schema] = Schema({
-        "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
-        "name": Field(str, "its name within the stack, and its hostname", replace=True, check=checks.name),
-        "image": Field(str, "tag of the machine image on this host", replace=True),
-        "network": Field(str, "Docker name of its network", replace=True),
-        "ip": Field(str, "its address in the network", replace=True, check=checks.ip),
-        "role": Field(str, "hub or worker", replace=True, check=_role),
-        "user_data": Field(str, "cloud-init user-data", replace=True, check=_user_data),
-        "memory_mib": Field(int, "memory limit in MiB", check=checks.at_least(64, "MiB")),
-        "cpus": Field(float, "CPU limit in CPUs", check=checks.at_least(0.1, "CPUs")),
-        "mounts": Field(ListOf(_MOUNT), "volumes", default=[], replace=True),
-        "ports": Field(ListOf(_PORT), "published ports", default=[], replace=True),
-        "images": Field(ListOf(str), "images to pull inside once it is ready", default=[]),
-        "drain_timeout_s": Field(int, "seconds that running servers get to end before it is removed", default=300, check=checks.at_least(0, "s")),
-        "manager": Field(str, "Docker name of the hub VM, for a worker", default="", replace=True),
-    }, whole=_whole)
+    schema: ClassVar[Schema] = Schema(
+        {
+            "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
+            "name": Field(str, "its name within the stack, and its hostname", replace=True, check=checks.name),
+            "image": Field(str, "tag of the machine image on this host", replace=True),
+            "network": Field(str, "Docker name of its network", replace=True),
+            "ip": Field(str, "its address in the network", replace=True, check=checks.ip),
+            "role": Field(str, "hub or worker", replace=True, check=_role),
+            "user_data": Field(str, "cloud-init user-data", replace=True, check=_user_data),
+            "memory_mib": Field(int, "memory limit in MiB", check=checks.at_least(64, "MiB")),
+            "cpus": Field(float, "CPU limit in CPUs", check=checks.at_least(0.1, "CPUs")),
+            "mounts": Field(ListOf(_MOUNT), "volumes", default=[], replace=True),
+            "ports": Field(ListOf(_PORT), "published ports", default=[], replace=True),
+            "images": Field(ListOf(str), "images to pull inside once it is ready", default=[]),
+            "drain_timeout_s": Field(
+                int,
+                "seconds that running servers get to end before it is removed",
+                default=300,
+                check=checks.at_least(0, "s"),
+            ),
+            "manager": Field(str, "Docker name of the hub VM, for a worker", default="", replace=True),
+        },
+        whole=_whole,
+    )
     outputs: ClassVar[tuple[str, ...]] = ("container_id", "boot_s")
     stable_outputs: ClassVar[frozenset[str]] = frozenset({"container_id", "boot_s"})
     delete_before_replace: ClassVar[bool] = True
@@ -129,10 +156,19 @@ class MachineHandler(Handler):
         seen = phase_of(id)
         if seen.phase == "ready":
             return Observed(outputs, actual)
-        return Observed(outputs, actual, (f"the machine {id} is not ready: {seen.phase}{': ' + seen.message if seen.message else ''}",))
+        return Observed(
+            outputs,
+            actual,
+            (f"the machine {id} is not ready: {seen.phase}{': ' + seen.message if seen.message else ''}",),
+        )
 
     def update(
-        self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         seen = phase_of(id)
         if seen.phase == "ready":
@@ -168,13 +204,21 @@ def _check_surroundings(inputs: Mapping[str, Any]) -> None:
     for mount in inputs["mounts"]:
         # Docker would make a missing volume by itself: empty, unlabelled, and removed by nobody.
         if docker_api.inspect("volume", mount["volume"]) is None:
-            raise ProviderError(f"the Docker volume {mount['volume']} does not exist; it must be made before the machine {inputs['name']}.")
+            raise ProviderError(
+                f"the Docker volume {mount['volume']} does not exist; it must be made before the machine {inputs['name']}."
+            )
     network = docker_api.inspect("network", inputs["network"])
     if network is None:
-        raise ProviderError(f"the Docker network {inputs['network']} does not exist; it must be made before the machine {inputs['name']}.")
+        raise ProviderError(
+            f"the Docker network {inputs['network']} does not exist; it must be made before the machine {inputs['name']}."
+        )
     for pool in (network.get("IPAM") or {}).get("Config") or []:
-        if "." in pool.get("Subnet", "") and ipaddress.IPv4Address(inputs["ip"]) not in ipaddress.IPv4Network(pool["Subnet"]):
-            raise ProviderError(f"the machine {inputs['name']} is to have {inputs['ip']}, which is outside its network {pool['Subnet']}.")
+        if "." in pool.get("Subnet", "") and ipaddress.IPv4Address(inputs["ip"]) not in ipaddress.IPv4Network(
+            pool["Subnet"]
+        ):
+            raise ProviderError(
+                f"the machine {inputs['name']} is to have {inputs['ip']}, which is outside its network {pool['Subnet']}."
+            )
 
 
 def _pull(ctx: Context, machine: str, refs: list[str]) -> None:
@@ -189,7 +233,9 @@ def _pull(ctx: Context, machine: str, refs: list[str]) -> None:
             ctx.check_cancelled()
             if docker_api.execute(machine, ["docker", "image", "inspect", "--format", "-", ref], 30).exit_code == 0:
                 break
-            result = docker_api.execute(machine, ["docker", "pull", "--quiet", ref], PULL_TIMEOUT_S, cancelled=ctx.cancel)
+            result = docker_api.execute(
+                machine, ["docker", "pull", "--quiet", ref], PULL_TIMEOUT_S, cancelled=ctx.cancel
+            )
             if result.exit_code == 0:
                 break
             tail = result.tail or f"no end after {PULL_TIMEOUT_S} s"
@@ -204,17 +250,18 @@ def _pull(ctx: Context, machine: str, refs: list[str]) -> None:
     with ThreadPoolExecutor(PARALLEL_PULLS) as pool:
         failed = [why for why in pool.map(pull, dict.fromkeys(refs)) if why]
     if failed:
-        raise ProviderError(f"the machine {machine} could not pull (tried {PULL_ATTEMPTS} times):\n" + "\n".join(failed))
+        raise ProviderError(
+            f"the machine {machine} could not pull (tried {PULL_ATTEMPTS} times):\n" + "\n".join(failed)
+        )
 
 
 def _remove(name: str) -> None:
     """Stop (so that its Docker ends its containers), remove, and remove its own volume."""
     from docker.errors import APIError
 
-    try:
+    # Not there, or not running: then the removal by force says what matters.
+    with contextlib.suppress(APIError):
         docker_api.client().stop(name, timeout=STOP_TIMEOUT_S)
-    except APIError:
-        pass  # not there, or not running: removal by force says what matters
     docker_api.remove("container", name)
     found = docker_api.inspect("volume", docker_volume(name))
     if found is not None and owned.is_ours(found.get("Labels")):
@@ -235,8 +282,11 @@ def _drain(ctx: Context, inputs: Mapping[str, Any]) -> None:
     started = time.monotonic()
     ctx.status(f"draining {inputs['name']} (students get {timeout_s:g} s)")
     done = docker_api.execute(
-        inputs["manager"], ["semesterhub-node", "drain", inputs["name"], "--timeout", f"{timeout_s:g}"], timeout_s + 120,
-        on_line=ctx.status, cancelled=ctx.cancel,
+        inputs["manager"],
+        ["semesterhub-node", "drain", inputs["name"], "--timeout", f"{timeout_s:g}"],
+        timeout_s + 120,
+        on_line=ctx.status,
+        cancelled=ctx.cancel,
     )
     ctx.check_cancelled()
     if done.exit_code == 0:

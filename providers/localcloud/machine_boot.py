@@ -67,14 +67,21 @@ def wait_ready(ctx: Context, machine: str, container_id: str) -> Boot:
         found = docker_api.inspect("container", machine)
         if found is None or not found["State"]["Running"]:
             code = found["State"]["ExitCode"] if found else "?"
-            raise PartialFailure(f"the machine {machine} ended while it booted (exit {code}):\n{_log(machine)}", id=machine, outputs=outputs)
+            raise PartialFailure(
+                f"the machine {machine} ended while it booted (exit {code}):\n{_log(machine)}",
+                id=machine,
+                outputs=outputs,
+            )
         if seen.phase == "failed":
-            raise PartialFailure(f"the machine {machine} failed to boot: {seen.message}\n{_log(machine)}", id=machine, outputs=outputs)
+            raise PartialFailure(
+                f"the machine {machine} failed to boot: {seen.message}\n{_log(machine)}", id=machine, outputs=outputs
+            )
         if time.monotonic() > deadline:
             doing = seen.message or "its agent does not answer"
             raise PartialFailure(
                 f"the machine {machine} is not ready after {time.monotonic() - began:.0f} s ({seen.phase}: {doing})\n{_log(machine)}",
-                id=machine, outputs=outputs,
+                id=machine,
+                outputs=outputs,
             )
         now = f"booting: {seen.message or 'cloud-init'}"
         if now != said:

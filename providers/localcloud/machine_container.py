@@ -46,7 +46,9 @@ def launch(name: str, inputs: Mapping[str, Any], labels: Mapping[str, str]) -> d
 
 
 def _launch(name: str, inputs: Mapping[str, Any], labels: Mapping[str, str], binds: list[str]) -> dict[str, Any]:
-    api = docker_api.client()
+    from docker.types import LogConfig
+
+    api: Any = docker_api.client()
     with docker_api.explained(f"making the machine {name}"):
         host_config = api.create_host_config(
             binds=binds,
@@ -55,7 +57,7 @@ def _launch(name: str, inputs: Mapping[str, Any], labels: Mapping[str, str], bin
             cgroupns="private",
             restart_policy={"Name": "unless-stopped"},
             port_bindings=_port_bindings(inputs["ports"]),
-            log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}},
+            log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "2"}),
         )
         # What `--security-opt systempaths=unconfined` means; the command line knows the word, the API does not.
         host_config.update({"MaskedPaths": [], "ReadonlyPaths": [], **_limits(inputs["memory_mib"], inputs["cpus"])})
@@ -66,9 +68,9 @@ def _launch(name: str, inputs: Mapping[str, Any], labels: Mapping[str, str], bin
             labels=dict(labels),
             ports=[(p["container_port"], "tcp") for p in inputs["ports"]],
             host_config=host_config,
-            networking_config=api.create_networking_config({
-                inputs["network"]: api.create_endpoint_config(ipv4_address=inputs["ip"])
-            }),
+            networking_config=api.create_networking_config(
+                {inputs["network"]: api.create_endpoint_config(ipv4_address=inputs["ip"])}
+            ),
         )
     instance = owned.spec_hash({"user_data": inputs["user_data"], "name": name})
     meta_data = json.dumps({"instance-id": f"{name}-{instance}", "local-hostname": inputs["name"]}) + "\n"
@@ -91,16 +93,16 @@ def resize(name: str, memory_mib: int, cpus: float) -> None:
     wanted = _limits(memory_mib, cpus)
     if found is None or all(found["HostConfig"].get(key) == value for key, value in wanted.items()):
         return
-    api = docker_api.client()
+    api: Any = docker_api.client()
     with docker_api.explained(f"setting {name} to {memory_mib} MiB and {cpus:g} CPUs"):
         # docker-py's update_container does not know NanoCpus.
-        answer = api._post_json(api._url("/containers/{0}/update", name), data=wanted)  # pyright: ignore[reportPrivateUsage]
-        api._raise_for_status(answer)  # pyright: ignore[reportPrivateUsage]
+        answer = api._post_json(api._url("/containers/{0}/update", name), data=wanted)
+        api._raise_for_status(answer)
 
 
-def _port_bindings(ports: list[Mapping[str, Any]]) -> dict[str, list[tuple[str, int]]]:
+def _port_bindings(ports: list[Mapping[str, Any]]) -> dict[int | str, Any]:
     """As docker-py wants them: one port of the machine may be published several times."""
-    bindings: dict[str, list[tuple[str, int]]] = {}
+    bindings: dict[int | str, Any] = {}
     for port in ports:
         bindings.setdefault(f"{port['container_port']}/tcp", []).append((port["host_ip"], port["host_port"]))
     return bindings

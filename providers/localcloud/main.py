@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from providers.base import serve  # noqa: E402  (after the path)
-from providers.localcloud.provider import PROVIDER  # noqa: E402
+from providers.base import serve
+from providers.localcloud.provider import PROVIDER
 
 if __name__ == "__main__":
     serve(PROVIDER)

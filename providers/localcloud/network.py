@@ -13,11 +13,13 @@ class NetworkHandler(Handler):
     """Id: the Docker name."""
 
     token: ClassVar[str] = "localcloud:index:Network"
-    schema: ClassVar[Schema] = Schema({
-        "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
-        "name": Field(str, "its name within the stack", replace=True, check=checks.name),
-        "cidr": Field(str, "its addresses, for example 10.88.0.0/24", replace=True, check=checks.cidr),
-    })
+    schema: ClassVar[Schema] = Schema(
+        {
+            "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
+            "name": Field(str, "its name within the stack", replace=True, check=checks.name),
+            "cidr": Field(str, "its addresses, for example 10.88.0.0/24", replace=True, check=checks.cidr),
+        }
+    )
     outputs: ClassVar[tuple[str, ...]] = ("docker_id",)
     stable_outputs: ClassVar[frozenset[str]] = frozenset({"docker_id"})
     delete_before_replace: ClassVar[bool] = True
@@ -55,7 +57,12 @@ class NetworkHandler(Handler):
         return Observed({"docker_id": found["Id"]}, {"cidr": _cidr(found)})
 
     def update(
-        self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         return {"docker_id": old_state["docker_id"]}
 

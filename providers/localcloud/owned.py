@@ -31,7 +31,12 @@ def spec_hash(inputs: Mapping[str, Any]) -> str:
 def labels(stack: str, name: str, kind: str, spec: Mapping[str, Any]) -> dict[str, str]:
     """The labels of an object."""
     return {
-        STACK: stack, NAME: name, KIND: kind, OWNER: owner_label(), CHECKOUT: str(ROOT), SPEC: spec_hash(spec),
+        STACK: stack,
+        NAME: name,
+        KIND: kind,
+        OWNER: owner_label(),
+        CHECKOUT: str(ROOT),
+        SPEC: spec_hash(spec),
     }
 
 

@@ -20,10 +20,12 @@ class PasswordHandler(Handler):
     """Id: `password-v<version>`. Another version is another value."""
 
     token: ClassVar[str] = "localcloud:index:Password"
-    schema: ClassVar[Schema] = Schema({
-        "length": Field(int, "how many characters", default=20, replace=True, check=_length),
-        "version": Field(int, "raise it for a new value", default=1, replace=True),
-    })
+    schema: ClassVar[Schema] = Schema(
+        {
+            "length": Field(int, "how many characters", default=20, replace=True, check=_length),
+            "version": Field(int, "raise it for a new value", default=1, replace=True),
+        }
+    )
     outputs: ClassVar[tuple[str, ...]] = ("value",)
     secret_outputs: ClassVar[frozenset[str]] = frozenset({"value"})
     stable_outputs: ClassVar[frozenset[str]] = frozenset({"value"})
@@ -37,7 +39,12 @@ class PasswordHandler(Handler):
         return Observed({"value": state["value"]})
 
     def update(
-        self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         return {"value": old_state["value"]}
 

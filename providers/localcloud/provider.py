@@ -15,7 +15,12 @@ PROVIDER = Provider(
     name="localcloud",
     version="1.0.0",
     handlers=(
-        NetworkHandler(), VolumeHandler(), PasswordHandler(), ImageHandler(), RegistryImageHandler(), MachineHandler(),
+        NetworkHandler(),
+        VolumeHandler(),
+        PasswordHandler(),
+        ImageHandler(),
+        RegistryImageHandler(),
+        MachineHandler(),
         HubDeploymentHandler(),
     ),
 )

@@ -44,16 +44,23 @@ class RegistryImageHandler(Handler):
     """Id: `ref`. The registry is reached through a port that the hub VM publishes on this host's loopback."""
 
     token: ClassVar[str] = "localcloud:index:RegistryImage"
-    schema: ClassVar[Schema] = Schema({
-        "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
-        "name": Field(str, "its name within the stack", replace=True, check=checks.name),
-        "tag": Field(str, "the image's tag on this host", replace=True),
-        "image_id": Field(str, "the image's id on this host", replace=True, check=_image_id),
-        "push_address": Field(str, "where this host reaches the registry", replace=True, check=_push_address),
-        "pull_address": Field(str, "where the machines reach the registry", replace=True, check=_address),
-        "repository": Field(str, "its name in the registry", replace=True, check=_repository),
-        "machine_id": Field(str, "container id of the machine with the registry: another machine means another push", default="", replace=True),
-    })
+    schema: ClassVar[Schema] = Schema(
+        {
+            "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
+            "name": Field(str, "its name within the stack", replace=True, check=checks.name),
+            "tag": Field(str, "the image's tag on this host", replace=True),
+            "image_id": Field(str, "the image's id on this host", replace=True, check=_image_id),
+            "push_address": Field(str, "where this host reaches the registry", replace=True, check=_push_address),
+            "pull_address": Field(str, "where the machines reach the registry", replace=True, check=_address),
+            "repository": Field(str, "its name in the registry", replace=True, check=_repository),
+            "machine_id": Field(
+                str,
+                "container id of the machine with the registry: another machine means another push",
+                default="",
+                replace=True,
+            ),
+        }
+    )
     outputs: ClassVar[tuple[str, ...]] = ("digest", "ref")
 
     def create(self, ctx: Context, inputs: Mapping[str, Any]) -> Created:
@@ -75,7 +82,12 @@ class RegistryImageHandler(Handler):
         return Observed({"digest": state["digest"], "ref": state["ref"]})
 
     def update(
-        self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         return {"digest": old_state["digest"], "ref": old_state["ref"]}
 
@@ -128,7 +140,9 @@ class Registry:
     def require(self, repository: str, digest: str) -> None:
         """ProviderError unless it holds the manifest."""
         if not self.has(repository, digest):
-            raise ProviderError(f"the registry at {self.address} took {repository}@{digest} but does not give it back; is its disk full?")
+            raise ProviderError(
+                f"the registry at {self.address} took {repository}@{digest} but does not give it back; is its disk full?"
+            )
 
     def digest_of(self, repository: str, tag: str, image_id: str) -> str | None:
         """The digest under a tag, if what is there is the image with this id."""
@@ -149,14 +163,20 @@ def _push(ctx: Context, inputs: Mapping[str, Any], tag: str) -> str:
         api.tag(inputs["image_id"], target, tag)
         try:
             layers: dict[str, str] = {}
-            for message in api.push(target, tag=tag, stream=True, decode=True, auth_config={"username": "none", "password": "none"}):
+            for message in api.push(
+                target, tag=tag, stream=True, decode=True, auth_config={"username": "none", "password": "none"}
+            ):
                 ctx.check_cancelled()
                 if message.get("error"):
-                    raise ProviderError(f"pushing {inputs['tag']} to the registry at {inputs['push_address']}: {message['error']}")
+                    raise ProviderError(
+                        f"pushing {inputs['tag']} to the registry at {inputs['push_address']}: {message['error']}"
+                    )
                 digest = (message.get("aux") or {}).get("Digest") or digest
                 if message.get("id") and message.get("status"):
                     layers[message["id"]] = message["status"]
-                    done = sum(s in ("Pushed", "Layer already exists") or s.startswith("Mounted") for s in layers.values())
+                    done = sum(
+                        s in ("Pushed", "Layer already exists") or s.startswith("Mounted") for s in layers.values()
+                    )
                     ctx.status(f"pushing {inputs['repository']}: {done} of {len(layers)} layers")
         finally:
             api.remove_image(f"{target}:{tag}", noprune=True)

@@ -25,8 +25,10 @@ def leftovers(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[tu
         networks: list[dict[str, Any]] = api.networks(filters=mine)
         volumes: list[dict[str, Any]] = api.volumes(filters=mine).get("Volumes") or []
     kept = [
-        v["Name"] for v in volumes
-        if v["Labels"][owned.KIND] == "volume" and (v["Labels"].get(RETAIN) != "false" or v["Labels"][owned.NAME] in keep_volumes)
+        v["Name"]
+        for v in volumes
+        if v["Labels"][owned.KIND] == "volume"
+        and (v["Labels"].get(RETAIN) != "false" or v["Labels"][owned.NAME] in keep_volumes)
     ]
     return [
         *(("container", c["Names"][0].lstrip("/")) for c in containers),

@@ -18,12 +18,14 @@ class VolumeHandler(Handler):
     """Id: the Docker name. Creation adopts a volume that a destroyed stack of this checkout left."""
 
     token: ClassVar[str] = "localcloud:index:Volume"
-    schema: ClassVar[Schema] = Schema({
-        "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
-        "name": Field(str, "its name within the stack", replace=True, check=checks.name),
-        "retain": Field(bool, "whether it is kept when the stack is destroyed", default=False),
-        "purpose": Field(str, "what it is for, in words", default=""),
-    })
+    schema: ClassVar[Schema] = Schema(
+        {
+            "stack": Field(str, "the stack it belongs to", replace=True, check=checks.name),
+            "name": Field(str, "its name within the stack", replace=True, check=checks.name),
+            "retain": Field(bool, "whether it is kept when the stack is destroyed", default=False),
+            "purpose": Field(str, "what it is for, in words", default=""),
+        }
+    )
     delete_before_replace: ClassVar[bool] = False
 
     def create(self, ctx: Context, inputs: Mapping[str, Any]) -> Created:
@@ -46,7 +48,12 @@ class VolumeHandler(Handler):
         return Observed({}) if found is not None and owned.is_ours(found.get("Labels")) else None
 
     def update(
-        self, ctx: Context, id: str, old_inputs: Mapping[str, Any], old_state: Mapping[str, Any], news: Mapping[str, Any]
+        self,
+        ctx: Context,
+        id: str,
+        old_inputs: Mapping[str, Any],
+        old_state: Mapping[str, Any],
+        news: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         return {}
 
@@ -55,7 +62,9 @@ class VolumeHandler(Handler):
         if found is None:
             return
         owned.require_ours("volume", id, found.get("Labels"))
-        if inputs.get("retain", state.get("retain")) and os.environ.get(DELETE_HOMES) != inputs.get("stack", state.get("stack")):
+        if inputs.get("retain", state.get("retain")) and os.environ.get(DELETE_HOMES) != inputs.get(
+            "stack", state.get("stack")
+        ):
             ctx.info(f"kept the volume {id} with its files ({inputs.get('purpose') or 'to be retained'})")
             return
         docker_api.remove("volume", id)

@@ -46,7 +46,15 @@ def machine_image() -> str:
     from operations import images
 
     images.ensure_base(print)
-    docker("build", "-q", "-t", MACHINE_IMAGE, "--build-arg", f"BASE={images.BASE_TAG}", str(Path(__file__).parent / "fixtures" / "machine"))
+    docker(
+        "build",
+        "-q",
+        "-t",
+        MACHINE_IMAGE,
+        "--build-arg",
+        f"BASE={images.BASE_TAG}",
+        str(Path(__file__).parent / "fixtures" / "machine"),
+    )
     return MACHINE_IMAGE
 
 
@@ -63,7 +71,16 @@ def cluster(stack: Stack, machine_image: str) -> Stack:
 def machine(stack: Stack, image: str, name: str, host: int, **inputs: Any) -> dict[str, Any]:
     """Inputs of a machine."""
     return {
-        "stack": stack.name, "name": name, "image": image, "network": "$net.id", "ip": stack.ip(host), "role": "worker",
-        "user_data": "#cloud-config\n", "memory_mib": 128, "cpus": 0.5, "drain_timeout_s": 5,
-        "mounts": [{"volume": "$shared.id", "path": "/srv/shared", "read_only": False}], **inputs,
+        "stack": stack.name,
+        "name": name,
+        "image": image,
+        "network": "$net.id",
+        "ip": stack.ip(host),
+        "role": "worker",
+        "user_data": "#cloud-config\n",
+        "memory_mib": 128,
+        "cpus": 0.5,
+        "drain_timeout_s": 5,
+        "mounts": [{"volume": "$shared.id", "path": "/srv/shared", "read_only": False}],
+        **inputs,
     }

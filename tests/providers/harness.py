@@ -90,7 +90,15 @@ class Stack:
         (self.folder / "wanted.json").write_text(json.dumps(self.wanted), "utf-8")
 
     def command(self, *arguments: str) -> list[str]:
-        return [str(pulumi_folder() / "pulumi"), *arguments, "--stack", self.name, "--non-interactive", "--color", "never"]
+        return [
+            str(pulumi_folder() / "pulumi"),
+            *arguments,
+            "--stack",
+            self.name,
+            "--non-interactive",
+            "--color",
+            "never",
+        ]
 
     def run(self, action: str, *arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
         """`pulumi <action>`; the steps come from the engine's event log."""
@@ -99,7 +107,12 @@ class Stack:
         approve = [] if action == "preview" else ["--yes", "--skip-preview"]
         done = subprocess.run(
             self.command(action, *approve, "--event-log", str(events), *arguments),
-            cwd=self.folder, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=300, check=False,
+            cwd=self.folder,
+            env={**self.env, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         steps: dict[str, str] = {}
         for line in events.read_text("utf-8").splitlines() if events.exists() else []:
@@ -120,14 +133,27 @@ class Stack:
 
     def outputs(self, name: str) -> dict[str, Any]:
         done = subprocess.run(
-            self.command("stack", "output", "--json", "--show-secrets"), cwd=self.folder, env=self.env, capture_output=True,
-            text=True, timeout=60, check=True,
+            self.command("stack", "output", "--json", "--show-secrets"),
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         return json.loads(done.stdout)[name]
 
     def exported(self) -> dict[str, Any]:
         """The state as it is stored, secrets encrypted."""
-        done = subprocess.run(self.command("stack", "export"), cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            self.command("stack", "export"),
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
         return json.loads(done.stdout)
 
 
@@ -136,7 +162,8 @@ def make_stack(folder: Path) -> Stack:
     name = f"t{secrets.token_hex(3)}"
     (folder / "Pulumi.yaml").write_text(
         "name: providertest\nruntime: python\nplugins:\n  providers:\n"
-        f"    - {{name: localcloud, path: {ROOT / 'providers' / 'localcloud'}}}\n", "utf-8",
+        f"    - {{name: localcloud, path: {ROOT / 'providers' / 'localcloud'}}}\n",
+        "utf-8",
     )
     (folder / "__main__.py").write_text(PROGRAM, "utf-8")
     (folder / "state").mkdir()
@@ -160,6 +187,11 @@ def make_stack(folder: Path) -> Stack:
     number = secrets.randbelow(200)
     stack = Stack(folder, name, f"10.{214 + number // 50}.{number % 50 + 100}", env)
     subprocess.run(
-        [str(cli / "pulumi"), "stack", "init", name, "--non-interactive"], cwd=folder, env=env, check=True, capture_output=True, timeout=60
+        [str(cli / "pulumi"), "stack", "init", name, "--non-interactive"],
+        cwd=folder,
+        env=env,
+        check=True,
+        capture_output=True,
+        timeout=60,
     )
     return stack

@@ -24,7 +24,11 @@ def calls(stack: Stack, name: str) -> list[str]:
 
 def objects(stack: Stack) -> str:
     prefix = f"name=semesterhub-{stack.name}-"
-    return docker("ps", "-aq", "--filter", prefix) + docker("network", "ls", "-q", "--filter", prefix) + docker("volume", "ls", "-q", "--filter", prefix)
+    return (
+        docker("ps", "-aq", "--filter", prefix)
+        + docker("network", "ls", "-q", "--filter", prefix)
+        + docker("volume", "ls", "-q", "--filter", prefix)
+    )
 
 
 def inspect(name: str) -> dict:
@@ -41,7 +45,10 @@ def test_life_of_a_cluster(cluster: Stack, machine_image: str) -> None:
     assert hub["HostConfig"]["MaskedPaths"] in ([], None) and hub["HostConfig"]["CgroupnsMode"] == "private"
     assert hub["HostConfig"]["Memory"] == 128 * 2**20 and hub["HostConfig"]["NanoCpus"] == 5 * 10**8
     assert next(iter(hub["NetworkSettings"]["Networks"].values()))["IPAddress"] == cluster.ip(2)
-    assert docker("exec", cluster.docker_name("w1"), "stat", "-c", "%U %a", "/var/lib/cloud/seed/nocloud/user-data") == "root 600"
+    assert (
+        docker("exec", cluster.docker_name("w1"), "stat", "-c", "%U %a", "/var/lib/cloud/seed/nocloud/user-data")
+        == "root 600"
+    )
     assert cluster.outputs("w1")["boot_s"] >= 1
 
     # Nothing changed: nothing is done, in the preview and in the update.
@@ -50,10 +57,20 @@ def test_life_of_a_cluster(cluster: Stack, machine_image: str) -> None:
 
     # Updates in place leave the container alone.
     before = inspect(cluster.docker_name("w1"))["Id"]
-    cluster.add("w1", "Machine", **machine(
-        cluster, machine_image, "w1", 11, manager="$hub.id", memory_mib=160, cpus=0.75,
-        images=["10.0.0.1:5000/light@sha256:aa", "10.0.0.1:5000/flaky@sha256:bb"],
-    ))
+    cluster.add(
+        "w1",
+        "Machine",
+        **machine(
+            cluster,
+            machine_image,
+            "w1",
+            11,
+            manager="$hub.id",
+            memory_mib=160,
+            cpus=0.75,
+            images=["10.0.0.1:5000/light@sha256:aa", "10.0.0.1:5000/flaky@sha256:bb"],
+        ),
+    )
     assert cluster.up().changed == {"w1": "update"}
     after = inspect(cluster.docker_name("w1"))
     assert after["Id"] == before
@@ -76,7 +93,11 @@ def test_life_of_a_cluster(cluster: Stack, machine_image: str) -> None:
     assert inspect(cluster.docker_name("w1"))["HostConfig"]["Memory"] == 160 * 2**20
 
     # Another user-data is another machine; the old one is drained first.
-    cluster.add("w1", "Machine", **machine(cluster, machine_image, "w1", 11, manager="$hub.id", user_data="#cloud-config\n# 2\n"))
+    cluster.add(
+        "w1",
+        "Machine",
+        **machine(cluster, machine_image, "w1", 11, manager="$hub.id", user_data="#cloud-config\n# 2\n"),
+    )
     assert cluster.up().changed == {"w1": "replace"}
     assert calls(cluster, "hub") == ["forget w1", "drain w1 --timeout 5"]
 
@@ -113,12 +134,21 @@ def test_new_network_replaces_its_machines(cluster: Stack) -> None:
     assert cluster.run("preview", "--refresh", "--expect-no-changes").code == 0
 
 
-@pytest.mark.parametrize(("user_data", "said"), [
-    ("FAIL_BOOT", ["failed to boot: no packages", "the package repository is on fire"]),
-    ("EXIT_BOOT", ["ended while it booted (exit 3)", "kernel panic"]),
-])
-def test_failed_boot_is_told_recorded_and_removed_by_destroy(cluster: Stack, machine_image: str, user_data: str, said: list[str]) -> None:
-    cluster.add("w1", "Machine", **machine(cluster, machine_image, "w1", 11, manager="$hub.id", user_data=f"#cloud-config\n# {user_data}\n"))
+@pytest.mark.parametrize(
+    ("user_data", "said"),
+    [
+        ("FAIL_BOOT", ["failed to boot: no packages", "the package repository is on fire"]),
+        ("EXIT_BOOT", ["ended while it booted (exit 3)", "kernel panic"]),
+    ],
+)
+def test_failed_boot_is_told_recorded_and_removed_by_destroy(
+    cluster: Stack, machine_image: str, user_data: str, said: list[str]
+) -> None:
+    cluster.add(
+        "w1",
+        "Machine",
+        **machine(cluster, machine_image, "w1", 11, manager="$hub.id", user_data=f"#cloud-config\n# {user_data}\n"),
+    )
     failed = cluster.run("up")
     assert failed.code != 0
     for part in said:
@@ -130,7 +160,11 @@ def test_failed_boot_is_told_recorded_and_removed_by_destroy(cluster: Stack, mac
 
 
 def test_failed_boot_is_mended_by_the_next_up(cluster: Stack, machine_image: str) -> None:
-    cluster.add("w1", "Machine", **machine(cluster, machine_image, "w1", 11, manager="$hub.id", user_data="#cloud-config\n# FAIL_ONCE\n"))
+    cluster.add(
+        "w1",
+        "Machine",
+        **machine(cluster, machine_image, "w1", 11, manager="$hub.id", user_data="#cloud-config\n# FAIL_ONCE\n"),
+    )
     assert cluster.run("up").code != 0
     first = inspect(cluster.docker_name("w1"))["Id"]
     assert cluster.up().changed == {"w1": "update"}
@@ -140,9 +174,15 @@ def test_failed_boot_is_mended_by_the_next_up(cluster: Stack, machine_image: str
 
 
 def test_image_that_cannot_be_pulled_is_named(cluster: Stack, machine_image: str) -> None:
-    cluster.add("w1", "Machine", **machine(cluster, machine_image, "w1", 11, manager="$hub.id", images=["reg/missing:1"]))
+    cluster.add(
+        "w1", "Machine", **machine(cluster, machine_image, "w1", 11, manager="$hub.id", images=["reg/missing:1"])
+    )
     failed = cluster.run("up")
-    assert failed.code != 0 and "could not pull (tried 3 times)" in failed.text and "manifest unknown: reg/missing:1" in failed.text
+    assert (
+        failed.code != 0
+        and "could not pull (tried 3 times)" in failed.text
+        and "manifest unknown: reg/missing:1" in failed.text
+    )
     cluster.wanted["w1"][1]["images"] = []
     assert cluster.up().changed == {"w1": "update"}
 
@@ -166,7 +206,15 @@ def test_volume_is_retained_and_adopted(stack: Stack) -> None:
 
 def test_objects_of_others_are_refused(stack: Stack) -> None:
     name = stack.docker_name("net")
-    docker("network", "create", "--label", "semesterhub.owner=000000000000", "--label", "semesterhub.checkout=/home/other", name)
+    docker(
+        "network",
+        "create",
+        "--label",
+        "semesterhub.owner=000000000000",
+        "--label",
+        "semesterhub.checkout=/home/other",
+        name,
+    )
     stack.add("net", "Network", stack=stack.name, name="net", cidr=f"{stack.subnet}.0/24")
     refused = stack.run("up")
     assert refused.code != 0 and f"{name} belongs to the checkout at /home/other" in refused.text
@@ -181,7 +229,10 @@ def test_taken_addresses_and_ports_are_told_with_the_key(cluster: Stack) -> None
     docker("network", "create", "--subnet", f"{cluster.subnet}.128/25", cluster.docker_name("inway"))
     refused = cluster.run("up")
     assert refused.code != 0
-    assert f"overlaps with the Docker network {cluster.docker_name('inway')}" in refused.text and "semesterhub:network.cidr" in refused.text
+    assert (
+        f"overlaps with the Docker network {cluster.docker_name('inway')}" in refused.text
+        and "semesterhub:network.cidr" in refused.text
+    )
     docker("network", "rm", cluster.docker_name("inway"))
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
@@ -190,9 +241,14 @@ def test_taken_addresses_and_ports_are_told_with_the_key(cluster: Stack) -> None
         cluster.wanted["hub"][1]["ports"] = [{"host_ip": "127.0.0.1", "host_port": port, "container_port": 443}]
         refused = cluster.run("up")
     assert refused.code != 0
-    assert f"port {port} on 127.0.0.1 is taken by the program" in refused.text and "semesterhub:local.https_port" in refused.text
+    assert (
+        f"port {port} on 127.0.0.1 is taken by the program" in refused.text
+        and "semesterhub:local.https_port" in refused.text
+    )
     assert f"process {os.getpid()}" in refused.text
-    assert not docker("ps", "-aq", "--filter", f"name={cluster.docker_name('hub')}"), "a refused machine leaves nothing behind"
+    assert not docker("ps", "-aq", "--filter", f"name={cluster.docker_name('hub')}"), (
+        "a refused machine leaves nothing behind"
+    )
     cluster.up()
     assert inspect(cluster.docker_name("hub"))["HostConfig"]["PortBindings"]["443/tcp"][0]["HostPort"] == str(port)
 
@@ -223,7 +279,11 @@ def wait_for(condition, timeout_s: float = 30):
 def start_until_container(cluster: Stack, name: str) -> subprocess.Popen:
     cluster.write()
     process = subprocess.Popen(
-        cluster.command("up", "--yes", "--skip-preview"), cwd=cluster.folder, env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cluster.command("up", "--yes", "--skip-preview"),
+        cwd=cluster.folder,
+        env=cluster.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     wait_for(lambda: docker("ps", "-q", "--filter", f"name={cluster.docker_name(name)}"))
