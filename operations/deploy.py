@@ -16,7 +16,7 @@ from operations import setup, stacks
 from operations.engine import Pulumi, Result
 from operations.engine_events import QUIET_OPS, Resource
 from operations.errors import UserError
-from operations.paths import owner_label
+from operations.paths import ROOT, certificate_file, owner_label
 from operations.progress import note, seconds
 
 ROWS_OF_TIME = 12
@@ -35,8 +35,18 @@ def up(stack: str) -> Result:
     if result.changed:
         out.print(time_table(result, prepared_s))
     out.print(_summary(result))
+    _save_certificate(stack, result.outputs)
     out.print(_logins(stack, result.outputs))
     return result
+
+
+def _save_certificate(stack: str, outputs: dict[str, Any]) -> None:
+    """Keep the local certificate authority where people and browsers can take it from."""
+    certificate = str(outputs.get("ca_certificate") or "")
+    if certificate:
+        path = certificate_file(stack)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(certificate, "utf-8")
 
 
 def preview(stack: str) -> Result:
@@ -63,7 +73,10 @@ def destroy(stack: str, *, delete_homes: bool = False) -> Result:
     cloud = stacks.cloud_of(stack)
     if not Pulumi.known(stack):
         stacks.path_of(stack)
-    extra = {"SEMESTERHUB_DELETE_HOMES": stack} if delete_homes else None
+    # Who destroys a semester has decided: nobody gets the drain timeout, files are on the homes.
+    extra = {"SEMESTERHUB_DRAIN_TIMEOUT_S": "0"}
+    if delete_homes:
+        extra["SEMESTERHUB_DELETE_HOMES"] = stack
     result = _engine(stack, cloud, extra).run("destroy")
     out = Console()
     out.print(_summary(result))
@@ -146,6 +159,9 @@ def _logins(stack: str, outputs: dict[str, Any]) -> Panel | str:
         lines.append(
             f"students  any name, student-1 for instance   password  {escape(str(outputs['student_password']))}"
         )
+    if outputs.get("ca_certificate"):
+        shown = certificate_file(stack).relative_to(ROOT)
+        lines += ["", f"The hub's own authority signed its certificate; browsers trust it once they know {shown}"]
     option = "" if stack == "demo" else f" --stack {stack}"
     lines += ["", f"[dim]./hub status{option}   ./hub load.class{option}   ./hub destroy{option}[/]"]
     return Panel("\n".join(lines), title=f"{stack} is up", title_align="left", expand=False)

@@ -44,3 +44,8 @@ def owner_label() -> str:
 def stack_file(stack: str) -> Path:
     """The stack's file, whether or not it exists."""
     return STACKS_DIR / f"Pulumi.{stack}.yaml"
+
+
+def certificate_file(stack: str) -> Path:
+    """The certificate of the authority that signed a local hub's own, written by `up`."""
+    return WORK_DIR / stack / "ca.crt"

@@ -55,7 +55,7 @@ def build(stack: str, semester: Semester, plan: Plan) -> dict[str, Any]:
     # After the workers: when the hub opens, there is a place for everybody.
     jupyterhub = hub.Hub(
         "jupyterhub",
-        hub.HubArgs(stack=stack, semester=semester, plan=plan, machine=manager.id, images=registry.references),
+        hub.HubArgs(stack=stack, semester=semester, plan=plan, machine=manager, images=registry.references),
         pulumi.ResourceOptions(depends_on=list(workers.machines.values())),
     )
     outputs: dict[str, Any] = {

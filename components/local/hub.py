@@ -59,7 +59,7 @@ class HubArgs:
     stack: str
     semester: Semester
     plan: Plan
-    machine: pulumi.Input[str]
+    machine: resources.Machine
     images: Mapping[str, pulumi.Output[str]]
 
 
@@ -84,7 +84,8 @@ class Hub(pulumi.ComponentResource):
         deployment = resources.HubDeployment(
             "hub",
             stack=args.stack,
-            machine=args.machine,
+            machine=args.machine.id,
+            machine_id=args.machine.container_id,
             settings=texts.apply(lambda pair: pair[0]),
             bundle=texts.apply(lambda pair: pair[1]),
             secrets=secrets,

@@ -20,7 +20,7 @@ from .shell import docker, docker_lines, write_file
 
 BUNDLE_FILE = HUB_DIR / "bundle.json"
 APPLIED_FILE = HUB_DIR / "applied.json"
-CA_FILE = STATE_DIR / "edge/caddy/pki/authorities/local/root.crt"
+CA_FILE = STATE_DIR / "edge/pki/authorities/local/root.crt"
 
 
 def load_bundle(path: Path = BUNDLE_FILE) -> dict[str, Any]:
