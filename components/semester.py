@@ -286,13 +286,14 @@ def from_pulumi_config() -> Semester:
     from pulumi.runtime import config as runtime
 
     values = {**runtime.get_config_env(), **runtime.CONFIG.get()}
+    secret_keys = runtime.get_config_secret_keys_env()
     data: dict[str, object] = {}
     for full_name, text in values.items():
         namespace, _, name = full_name.partition(":")
         if namespace != NAMESPACE:
             continue
         value = _from_text(name, text)
-        data[name] = _seal(value) if runtime.is_config_secret(full_name) else value
+        data[name] = _seal(value) if full_name in secret_keys or runtime.is_config_secret(full_name) else value
     return from_mapping(data, source=f"configuration of stack {pulumi.get_stack()}")
 
 

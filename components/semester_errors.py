@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -20,6 +20,8 @@ NAMESPACE = "semesterhub"
 
 Loc = tuple[str | int, ...]
 
+SECRET_TYPES: list[type] = []
+"""Types of values that are never shown; whoever defines one adds it."""
 _SECRETIVE = re.compile(r"secret|passw|passphrase|token|credential|api_?key|private_?key", re.IGNORECASE)
 _NUMBER_WITH_UNIT = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s*([A-Za-z%$]*)\s*$")
 _GIB_PER = {"": 1.0, "k": 2**-20, "m": 2**-10, "g": 1.0, "t": 2.0**10}
@@ -84,7 +86,7 @@ def key_path(loc: Iterable[str | int]) -> str:
 def show(value: object, key: str = "") -> str:
     """A value as the message shows it: short, on one line, never a secret."""
     if _SECRETIVE.search(key) and value is not None and not isinstance(value, bool | int | float):
-        return "a value that is not shown here because it may be a secret"
+        return "not shown here because it may be a secret"
     if isinstance(value, Mapping):
         if set(value) == {"secure"}:
             return "an encrypted value"
@@ -116,16 +118,20 @@ def listing(names: Iterable[str]) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant."""
     names = list(known)
-    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     if matches:
         return matches[0]
+    if shorter := next(
+        (known_name for known_name in names if len(known_name) > 2 and name.startswith(known_name)), None
+    ):
+        return shorter
     plain = name.lower().replace("-", "_")
     # memory_limit -> memory_limit_gib: the unit was left out, or another one was written.
     return next((known_name for known_name in names if known_name.startswith((plain + "_", plain))), None) or next(
         (
             known_name
             for known_name in names
-            if "_" in plain and known_name.rsplit("_", 1)[0] == plain.rsplit("_", 1)[0]
+            if plain.count("_") > 1 and known_name.rsplit("_", 1)[0] == plain.rsplit("_", 1)[0]
         ),
         None,
     )
@@ -205,7 +211,8 @@ def _locate(model: type[BaseModel], raw: Loc, data: object) -> tuple[Loc, FieldI
         holder = next((owner for owner in owners if part in owner.model_fields), None)
         loc.append(part)
         if holder is None:
-            return tuple(loc), None, owners[0]
+            in_mapping = info is not None and get_origin(info.annotation) is dict
+            return tuple(loc), info if in_mapping else None, owners[0]
         info = holder.model_fields[part]
         inner = _models_in(info.annotation)
         if index == len(raw) - 1:
@@ -261,6 +268,10 @@ def _problem(
     context = details.get("ctx", {})
     kind, value = details["type"], details["input"]
     key = key_path(loc)
+    if info is not None and get_origin(info.annotation) is dict and not isinstance(value, str | dict | list):
+        return Problem(
+            key, show(value, name), _extra(info, "allowed"), f'write `{name}: "{show(value)}"`, in quotes', line
+        )
     allowed = _extra(info, "allowed")
     example = _example(info)
     write = f"write `{name}: {example}`" if example else f"correct {name}"
@@ -276,7 +287,13 @@ def _problem(
         meant = nearest(name, known) or ""
         better = _converted(meant, value, owner.model_fields[meant]) if meant and owner else ""
         remedy = f"did you mean `{meant}`?" if meant else "remove it, or use one of the allowed keys"
-        unknown = f"not a known key (its value: {show(value, name)})"
+        # A misspelt `client_secret` is found by the key it was meant to be, and by what stands beside it.
+        hidden = (
+            "client_secret"
+            if owner and any(info.annotation in SECRET_TYPES for info in owner.model_fields.values())
+            else ""
+        )
+        unknown = f"not a known key (its value: {show(value, name + hidden + meant)})"
         return Problem(key, unknown, listing(known), f"{remedy} Then {better}" if better else remedy, line, meant)
     if kind in ("literal_error", "enum", "union_tag_invalid", "union_tag_not_found"):
         return _choice_problem(key, name, context, value, loc, info, owner, line)
@@ -330,6 +347,8 @@ def _lookup(data: object, loc: Loc) -> object:
 def _converted(name: str, value: object, info: FieldInfo | None) -> str:
     """`memory_gib: 512MB` -> the number that was meant, in the key's own unit; "" when that cannot be told."""
     unit = _extra(info, "unit")
+    if unit == "share" and isinstance(value, int | float) and 1 < value <= 100:
+        return f"write `{name}: {value / 100:g}`, a share of 1"
     match = _NUMBER_WITH_UNIT.match(value) if isinstance(value, str) else None
     if not match or not unit:
         return ""

@@ -38,6 +38,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain scalars: true/false, null, decimal numbers; everything else is text."""
 
 
+_ROOT = Path(__file__).resolve().parent.parent
 _Loader.yaml_implicit_resolvers = {}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
@@ -62,13 +63,13 @@ class StackFile:
 
 def read_stack_file(path: Path) -> StackFile:
     """Reads `path`. Raises `SemesterError` for everything that can be wrong before the values are looked at."""
-    source = str(path)
-    root = _compose(path)
+    source = _shown(path)
+    root = _compose(path, source)
     if not isinstance(root, yaml.MappingNode):
         raise _error(source, "(file)", "a list or a single value", "a mapping with the key config:", _BEGIN, root)
-    duplicates = list(_duplicates(root, ""))
-    if duplicates:
-        raise SemesterError(source, duplicates)
+    problems = list(_structure(root))
+    if problems:
+        raise SemesterError(source, problems)
     problems = [_top_level(key) for key, _ in root.value if key.value not in PULUMI_KEYS]
     if problems:
         raise SemesterError(source, problems)
@@ -90,8 +91,13 @@ def _error(
     return SemesterError(source, [Problem(key, value, allowed, remedy, node.start_mark.line + 1 if node else None)])
 
 
-def _compose(path: Path) -> yaml.Node:
-    source = str(path)
+def _shown(path: Path) -> str:
+    """`stacks/Pulumi.demo.yaml` for a file of this checkout."""
+    full = path.resolve()
+    return str(full.relative_to(_ROOT)) if full.is_relative_to(_ROOT) else str(path)
+
+
+def _compose(path: Path, source: str) -> yaml.Node:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -148,21 +154,31 @@ def _top_level(key: yaml.Node) -> Problem:
     )
 
 
-def _duplicates(node: yaml.Node, prefix: str) -> Iterator[Problem]:
-    if isinstance(node, yaml.MappingNode):
+def _structure(node: yaml.Node, prefix: str = "", above: tuple[yaml.Node, ...] = ()) -> Iterator[Problem]:
+    """Duplicate keys, keys that are not plain text, and anchors that hold themselves."""
+    path = prefix.removeprefix("config.") or "(file)"
+    if any(node is other for other in above):
+        yield Problem(
+            path, "an alias of itself", "values that end", "remove the alias (`*…`)", node.start_mark.line + 1
+        )
+    elif isinstance(node, yaml.MappingNode):
         first: dict[str, int] = {}
         for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            path = f"{prefix}.{name}".removeprefix(".").removeprefix("config.")
-            if name in first:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
                 yield Problem(
-                    path, f"written twice, first on line {first[name]}", "each key once", "remove one of the two", line
+                    path, "a mapping with a key that is no text", "keys that are words", "correct the key", line
                 )
-            first.setdefault(name, line)
-            yield from _duplicates(value, path)
+                continue
+            inner = f"{prefix}.{key.value}".removeprefix(".")
+            if key.value in first:
+                twice = f"written twice, first on line {first[key.value]}"
+                yield Problem(inner.removeprefix("config."), twice, "each key once", "remove one of the two", line)
+            first.setdefault(key.value, line)
+            yield from _structure(value, inner, (*above, node))
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _duplicates(item, f"{prefix}[{index}]")
+            yield from _structure(item, f"{prefix}[{index}]", (*above, node))
 
 
 def _own_keys(source: str, config: yaml.MappingNode) -> tuple[dict[str, object], dict[Loc, int]]:
@@ -195,17 +211,15 @@ def _own_keys(source: str, config: yaml.MappingNode) -> tuple[dict[str, object],
         elif namespace == NAMESPACE:
             try:
                 data[rest] = loader.construct_object(value, deep=True)
-            except yaml.YAMLError as error:
-                text = getattr(error, "problem", None) or "unreadable value"
-                problems.append(
-                    Problem(
-                        name,
-                        f"unreadable: {text}",
-                        "plain YAML values",
-                        "remove the YAML tag",
-                        value.start_mark.line + 1,
-                    )
+            except (yaml.YAMLError, ValueError):
+                problem = Problem(
+                    name,
+                    "unreadable: it holds a YAML tag or a value that no plain YAML has",
+                    "plain YAML values",
+                    "remove the YAML tag (`!…`)",
+                    value.start_mark.line + 1,
                 )
+                problems.append(problem)
                 continue
             lines[(rest,)] = line
             lines.update(_lines(value, (rest,)))
