@@ -102,7 +102,9 @@ def pick(boundaries: list[Boundary], sample: int | None, seed: int) -> list[Boun
     if sample is None or sample >= len(boundaries):
         return boundaries
     if sample < 1:
-        raise UserError(f"--sample: {sample} is not possible; allowed: 1 to {len(boundaries)} (or leave it out for all)")
+        raise UserError(
+            f"--sample: {sample} is not possible; allowed: 1 to {len(boundaries)} (or leave it out for all)"
+        )
     rng = random.Random(f"crash {seed}")
     edges = [round(i * len(boundaries) / sample) for i in range(sample + 1)]
     return [boundaries[rng.randrange(low, high)] for low, high in itertools.pairwise(edges)]

@@ -63,7 +63,11 @@ def write(name: str, changes: Mapping[str, Any], *, like: str = "demo") -> Path:
     config["semesterhub:domain"] = f"{name}.localhost"
     config["semesterhub:network"] = {**(config.get("semesterhub:network") or {}), "cidr": str(free_network())}
     https, registry = free_ports(2)
-    config["semesterhub:local"] = {**(config.get("semesterhub:local") or {}), "https_port": https, "registry_port": registry}
+    config["semesterhub:local"] = {
+        **(config.get("semesterhub:local") or {}),
+        "https_port": https,
+        "registry_port": registry,
+    }
     config["semesterhub:homes"] = {**(config.get("semesterhub:homes") or {}), "protect": False}
     set_keys(config, changes)
     path = stack_file(name)

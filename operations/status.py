@@ -136,8 +136,8 @@ def render(status: Status, console: Console) -> None:
 
 def _nodes(status: Status) -> Table:
     table = Table(title="nodes", title_justify="left", box=None, pad_edge=False)
-    for heading in ("node", "state", "servers", "promised MiB", "memory used MiB", "of MiB", "Docker"):
-        table.add_column(heading, justify="left" if heading in {"node", "state", "Docker"} else "right")
+    for heading in ("node", "state", "servers", "used MiB", "of MiB", "for students", "Docker"):
+        table.add_column(heading, justify="left" if heading in {"node", "state", "Docker"} else "right", no_wrap=True)
     entries: dict[str, dict[str, Any]] = {}
     for entry in status.report.get("nodes", []):
         # A machine made again leaves its old entry behind for a moment; the living one counts.
@@ -152,10 +152,10 @@ def _nodes(status: Status) -> Table:
             name,
             _state(entry, machine),
             str(counts.get(name, 0)),
-            str(entry["student_memory_mib"]) if entry and entry["role"] == "worker" else "",
             f"{machine.memory_mib:.0f}" if machine and machine.memory_mib is not None else "",
             f"{machine.limit_mib:.0f}" if machine and machine.limit_mib else "",
-            entry["docker"] if entry else "",
+            str(entry["student_memory_mib"]) if entry and entry["role"] == "worker" else "",
+            str(entry["docker"]).partition("+")[0] if entry else "",
         )
     return table
 
@@ -176,7 +176,7 @@ def _state(entry: dict[str, Any] | None, machine: Machine | None) -> str:
         return f"[red]{entry['state']}[/]"
     known = {"active": "ready", "pause": "ready, takes no new servers", "drain": "drained"}
     said = known.get(str(entry["availability"]), str(entry["availability"]))
-    return said if entry["role"] == "worker" else "ready (manager)"
+    return said if entry["role"] == "worker" else "manager"
 
 
 def _servers(servers: list[dict[str, Any]]) -> Table:

@@ -19,7 +19,6 @@ from operations.load import report
 from operations.load.class_run import run_class
 from operations.load.records import ClassResult, StudentRecord
 from operations.load.target import Target, refuse_foreign
-from operations.naive import NaiveHub
 from operations.paths import WORK_DIR
 from operations.progress import note
 
@@ -101,6 +100,8 @@ def compare(
 
     On both sides one student comes before the class and is not counted, so that both have their image in memory.
     """
+    from operations.naive import NaiveHub  # which itself is a target of load runs
+
     tuned_target = target_of(stack)
     refuse_foreign(tuned_target.hub_url)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import asyncio
 import random
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,15 +11,9 @@ from operations.load import student as student_module
 from operations.load.class_run import _ClassRun
 from operations.load.student import Student
 from operations.load.target import Target
+from tests.load.fake_hub import PASSWORD, FakeHub, Faults, serve
 
 pytestmark = pytest.mark.unit
-
-_spec = importlib.util.spec_from_file_location("load_fake_hub", Path(__file__).with_name("fake_hub.py"))
-assert _spec and _spec.loader
-fake_hub = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = fake_hub
-_spec.loader.exec_module(fake_hub)
-Faults, serve = fake_hub.Faults, fake_hub.serve
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +21,11 @@ def quick_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(student_module, "EVENT_SOURCE_RETRY_S", 0.01)
 
 
-def target(hub: object, password: str = fake_hub.PASSWORD) -> Target:
+def target(hub: FakeHub, password: str = PASSWORD) -> Target:
     return Target("fake", hub.url, password)
 
 
-async def visit(hub: object, *, password: str = fake_hub.PASSWORD, give_up_s: float = 10, leave: bool = True):
+async def visit(hub: FakeHub, *, password: str = PASSWORD, give_up_s: float = 10, leave: bool = True):
     async with Student(target(hub, password), "ada", give_up_s=give_up_s) as student:
         return await student.visit(0.05, random.Random(1), leave=leave)
 
@@ -95,7 +87,7 @@ async def test_wrong_password_fails_at_login_with_the_hubs_sentence() -> None:
         (Faults(forgets_state=True), "stay", "expected"),
     ],
 )
-async def test_every_fault_is_noticed_and_named(faults: object, step: str, words: str) -> None:
+async def test_every_fault_is_noticed_and_named(faults: Faults, step: str, words: str) -> None:
     async with serve(faults) as hub:
         record = await visit(hub)
         assert record.failed_step == step
@@ -118,8 +110,6 @@ async def test_a_class_stops_servers_of_students_that_failed() -> None:
 
 
 async def test_a_class_that_is_interrupted_stops_its_servers() -> None:
-    import asyncio
-
     async with serve(Faults(never_ready=True, queue=())) as hub:
         run = asyncio.create_task(_ClassRun(target(hub), 3, 0.0, 0.0, 1, False, 60, "load", None).main())
         while len(hub.pending) < 3:

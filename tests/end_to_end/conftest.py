@@ -1,0 +1,46 @@
+"""One whole semester for all end-to-end tests: brought up once, shared, destroyed at the end whatever happened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from operations import scratch_stack, setup
+from operations.engine import Pulumi
+from operations.load.runs import target_of
+from tests.end_to_end.cluster import Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The demo semester under a name, ports and a network of its own.
+
+    SEMESTERHUB_TEST_STACK names a stack that is already up, for working on the tests; it is left as it is.
+    """
+    existing = os.environ.get("SEMESTERHUB_TEST_STACK")
+    if existing:
+        yield _cluster(existing)
+        return
+    changes = {"nodes": {"drain_timeout_s": 5}}
+    with scratch_stack.scratch_stack("e2e", changes, keep=bool(os.environ.get("SEMESTERHUB_TEST_KEEP"))) as name:
+        done = scratch_stack.hub("up", "--stack", name)
+        assert done.returncode == 0, scratch_stack.tail(done, 30)
+        yield _cluster(name)
+
+
+def _cluster(name: str) -> Cluster:
+    outputs = Pulumi(name, setup.pulumi().folder).outputs()
+    return Cluster(name, target_of(name), outputs)
+
+
+@pytest.fixture
+def empty(cluster: Cluster) -> Iterator[Cluster]:
+    """The semester without a running server, before and after the test, and every node open."""
+    cluster.uncordon()
+    asyncio.run(cluster.stop_all())
+    yield cluster
+    cluster.uncordon()
+    asyncio.run(cluster.stop_all())

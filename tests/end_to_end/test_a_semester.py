@@ -1,0 +1,217 @@
+"""What a deployed semester is: reachable by its certificate, the same after a second `up`, safe for every student."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+import pytest
+
+from operations import status
+from operations.load.browser import VisitError
+from operations.load.student import Student
+from tests.end_to_end.cluster import Cluster, tell, wait_for
+
+pytestmark = pytest.mark.swarm
+
+MIB = 1024 * 1024
+
+
+def chain(cluster: Cluster, context: ssl.SSLContext) -> dict[str, object]:
+    url = urlsplit(cluster.target.hub_url)
+    assert url.hostname
+    with (
+        socket.create_connection(("127.0.0.1", url.port or 443), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname=url.hostname) as tls,
+    ):
+        return dict(tls.getpeercert() or {})
+
+
+def test_the_certificate_is_the_hubs_and_signed_by_its_own_authority(cluster: Cluster) -> None:
+    context = cluster.target.ssl_context()
+    assert context is not None
+    host = urlsplit(cluster.target.hub_url).hostname
+    assert ("DNS", host) in chain(cluster, context)["subjectAltName"]  # type: ignore[operator]
+    with pytest.raises(ssl.SSLCertVerificationError):
+        chain(cluster, ssl.create_default_context())
+
+
+def test_status_tells_nodes_services_and_that_there_is_no_backup(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status.show(cluster.stack)
+    said = capsys.readouterr().out
+    for words in (cluster.target.hub_url, "manager", "worker-1", "worker-2", "proxy", "last backup: never"):
+        assert words in said
+
+
+async def test_a_wrong_password_is_refused(cluster: Cluster) -> None:
+    async with Student(cluster.target, "mallory") as student:
+        with pytest.raises(VisitError, match="refused the login"):
+            await student.login("not the password")
+
+
+async def test_up_again_changes_nothing_and_disturbs_nobody(empty: Cluster) -> None:
+    async with empty.student("ada") as ada:
+        container = empty.container_of("ada")
+        await empty.hub("up")
+        assert empty.changes("up") == []
+        assert empty.container_of("ada") == container
+        await ada.stay(0, _any())
+
+
+FACTS = """
+import json, os, pathlib, subprocess
+def tries(command):
+    try:
+        return subprocess.run(command, capture_output=True, timeout=20, stdin=subprocess.DEVNULL).returncode == 0
+    except FileNotFoundError:
+        return False
+status = dict(l.split(":\\t", 1) for l in pathlib.Path("/proc/self/status").read_text().splitlines() if ":\\t" in l)
+print(json.dumps({
+    "uid": os.getuid(),
+    "capabilities": [int(status[k].strip(), 16) for k in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")],
+    "sudo": tries(["sudo", "-n", "true"]),
+    "su": tries(["su", "-c", "true"]),
+    "docker_socket": [p for p in ("/var/run/docker.sock", "/run/docker.sock") if os.path.exists(p)],
+    "docker_command": tries(["docker", "version"]),
+    "writable": [p for p in ("/", "/etc", "/usr", "/opt", "/etc/passwd") if os.access(p, os.W_OK)],
+    "homes": sorted(os.listdir("/home")),
+    "other_homes": os.path.exists("/srv/semesterhub/homes") and os.listdir("/srv/semesterhub/homes"),
+    "secrets": os.path.exists("/run/semesterhub/secrets") or os.path.exists("/var/lib/semesterhub"),
+    "home_is_mine": os.stat("/home/jovyan").st_uid == os.getuid(),
+    "devices": [d for d in ("/dev/sda", "/dev/vda", "/dev/mem", "/dev/kmsg") if os.access(d, os.R_OK)],
+}))
+"""
+
+
+async def test_a_student_is_nobody_special_inside_the_server(empty: Cluster) -> None:
+    async with empty.student("ada") as ada:
+        facts = await tell(ada, FACTS)
+    assert facts["uid"] == 1000
+    assert facts["capabilities"] == [0, 0, 0, 0, 0]
+    assert not facts["sudo"]
+    assert not facts["su"]
+    assert facts["docker_socket"] == []
+    assert not facts["docker_command"]
+    assert facts["writable"] == []
+    assert facts["homes"] == ["jovyan"]
+    assert not facts["other_homes"]
+    assert not facts["secrets"]
+    assert facts["home_is_mine"]
+    assert facts["devices"] == []
+
+
+CONNECT = """
+import json, socket
+def opens(host, port):
+    try:
+        socket.create_connection((host, port), timeout=4).close()
+        return True
+    except OSError:
+        return False
+print(json.dumps({name: opens(*where) for name, where in %s.items()}))
+"""
+LISTEN = "import http.server as h; h.HTTPServer(('169.254.169.254', 80), h.SimpleHTTPRequestHandler).serve_forever()"
+"""A stand-in for a cloud's metadata service, on the node itself where it is hardest to keep away from."""
+
+
+async def test_a_student_reaches_the_hub_and_nothing_else_of_the_cluster(empty: Cluster) -> None:
+    nodes = {n["name"]: n["address"] for n in empty.report()["nodes"]}
+    async with empty.student("ada") as ada, empty.student("bob", computed=False):
+        bobs = empty.server_of("bob")
+        assert bobs
+        inspected = json.loads(empty.sh(bobs["node"], f"docker inspect {bobs['container']}"))[0]["NetworkSettings"]
+        published = int(inspected["Ports"]["8888/tcp"][0]["HostPort"])
+        inside = inspected["IPAddress"] or next(iter(inspected["Networks"].values()))["IPAddress"]
+        home_node = empty.node_of("ada")
+        empty.sh(home_node, "ip address add 169.254.169.254/32 dev lo")
+        empty.sh(home_node, f"nohup python3 -c {shlex.quote(LISTEN)} >/dev/null 2>&1 & echo $! > /run/metadata.pid")
+        try:
+            probe = "python3 -c \"import socket; socket.create_connection(('169.254.169.254', 80), timeout=2)\" && echo open"
+            await wait_for(lambda: empty.sh(home_node, probe, check=False) == "open", 10, "the stand-in to listen")
+            hub_ip = nodes["hub"] if nodes["hub"] != "0.0.0.0" else ""
+            hub_ip = hub_ip or empty.sh("hub", "hostname -I").split()[0]
+            places = {
+                "hub api": (hub_ip, 8081),
+                "metadata": ("169.254.169.254", 80),
+                "bob, published": (nodes[bobs["node"]], published),
+                "bob, bridge": (inside, 8888),
+                "registry": (hub_ip, 5000),
+                "swarm": (hub_ip, 2377),
+                "proxy api": (hub_ip, 8001),
+                "edge of the hub vm": (hub_ip, 443),
+                "own node, ssh": (nodes[home_node], 22),
+                "own node, gossip": (nodes[home_node], 7946),
+            }
+            found = await tell(ada, CONNECT % repr(places))
+        finally:
+            empty.sh(home_node, "kill $(cat /run/metadata.pid); ip address del 169.254.169.254/32 dev lo", check=False)
+        # The same server does answer the hub VM, so it is the filter that kept the student away.
+        reach = (
+            f"python3 -c \"import socket; socket.create_connection(('{nodes[bobs['node']]}', {published}), timeout=4)\""
+        )
+        empty.sh("hub", reach)
+    assert found.pop("hub api") is True
+    assert [name for name, opened in found.items() if opened] == []
+
+
+async def test_a_student_cannot_open_another_students_server_through_the_edge(empty: Cluster) -> None:
+    async with empty.student("ada", computed=False) as ada, empty.student("bob", computed=False) as bob:
+        await bob.put_file("secret.txt", "bob's")
+        for path in ("api/contents/secret.txt", "api/kernels", "files/secret.txt", "api/status"):
+            status_code, answer = await ada.browser.call("GET", f"{bob.server_url}{path}", allow=(401, 403, 404))
+            assert status_code in {401, 403, 404}, path
+            assert "bob's" not in json.dumps(answer)
+        page = await ada.browser.open(bob.server_url)
+        assert page.status == 403
+        with pytest.raises(VisitError, match=r"40[134]"):
+            await ada.browser.call("DELETE", f"{ada.target.hub_url}/hub/api/users/bob/server")
+        assert await bob.get_file("secret.txt") == "bob's"
+    assert empty.home_file("bob", "secret.txt") == "bob's"
+    assert empty.home_file("ada", "secret.txt") is None
+
+
+EAT = """
+held = []
+while True:
+    held.append(bytearray(32 * 1024 * 1024))
+"""
+
+
+async def test_memory_limit_ends_the_notebook_and_nothing_else(empty: Cluster) -> None:
+    async with empty.student("ada") as ada, empty.student("bob") as bob:
+        container = empty.container_of("ada")
+        limit = json.loads(empty.sh(empty.node_of("ada"), f"docker inspect {container}"))[0]["HostConfig"]["Memory"]
+        assert 0 < limit <= 1024 * MIB
+        assert ada.kernel is not None
+        with pytest.raises(VisitError, match=r"died|closed|did not finish"):
+            await ada.kernel.run(EAT, timeout_s=90)
+        await bob.stay(0, _any())
+        async with Student(empty.target, "carol") as carol:
+            await carol.login()
+        containers = {c["name"] for c in empty.report()["containers"]}
+        assert {"hub", "proxy", "edge"} <= containers
+
+
+def _any():
+    import random
+
+    return random.Random(0)
+
+
+async def test_two_students_run_at_the_same_time_on_workers_only(empty: Cluster) -> None:
+    names = [f"spread-{i}" for i in range(4)]
+
+    async def visit(name: str) -> None:
+        async with empty.student(name, computed=False):
+            pass
+
+    await asyncio.gather(*(visit(name) for name in names))
+    nodes = [empty.node_of(name) for name in names]
+    assert "hub" not in nodes
+    assert len(set(nodes)) == 2
