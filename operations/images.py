@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
-import ssl
 import stat
 import subprocess
 import tarfile
@@ -50,6 +50,9 @@ CA_BUNDLE = "ca-bundle.crt"
 """In every build context: the host's own certificate authorities (behind a TLS-inspecting proxy), or an empty file."""
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "FTP_PROXY", "ALL_PROXY")
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""The classic builder paints what a step writes to standard error red."""
 
 OnLine = Callable[[str], None]
 
@@ -172,7 +175,7 @@ def ca_bundle() -> bytes:
         if path.is_file():
             return path.read_bytes()
     added = Path("/usr/local/share/ca-certificates")
-    system = Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
+    system = Path("/etc/ssl/certs/ca-certificates.crt")
     if system.is_file() and added.is_dir() and any(added.rglob("*.crt")):
         return system.read_bytes()
     return b""
@@ -278,11 +281,11 @@ def _build_messages(stream: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str
         *whole, partial = partial.split("\n")
         for line in whole:
             # apt and pip redraw a line with carriage returns: its last form is what a terminal would show.
-            shown = line.rstrip("\r").rpartition("\r")[2].strip()
-            if shown:
+            shown = _COLOURS.sub("", line.rstrip("\r").rpartition("\r")[2]).strip()
+            if shown and not shown.startswith(("Removing intermediate container", "---> ")):
                 yield shown, ""
     if partial.strip():
-        yield partial.strip(), ""
+        yield _COLOURS.sub("", partial).strip(), ""
 
 
 def ensure_base(on_line: OnLine) -> str:

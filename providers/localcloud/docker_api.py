@@ -83,6 +83,12 @@ def inspect(kind: str, name: str) -> dict[str, Any] | None:
     return None
 
 
+def alive(container: Mapping[str, Any]) -> bool:
+    """Whether an inspected container really runs. Docker calls one that crashes again and again `Running` as well."""
+    state = container["State"]
+    return bool(state["Running"]) and not state.get("Restarting") and not state.get("Dead")
+
+
 def remove(kind: str, name: str) -> bool:
     """Remove a container (with its anonymous volumes), network or volume by force; False when it is already gone."""
     from docker.errors import APIError, NotFound

@@ -75,7 +75,7 @@ class HubDeploymentHandler(Handler):
     def read(self, ctx: Context, id: str, inputs: Mapping[str, Any], state: Mapping[str, Any]) -> Observed | None:
         machine = id.removesuffix("/hub")
         found = docker_api.inspect("container", machine)
-        if found is None or not found["State"]["Running"]:
+        if found is None or not docker_api.alive(found):
             return None
         recorded = {name: state.get(name, "") for name in self.outputs}
         try:
@@ -111,7 +111,7 @@ class HubDeploymentHandler(Handler):
 def _deploy(ctx: Context, inputs: Mapping[str, Any]) -> dict[str, Any]:
     machine = inputs["machine"]
     found = docker_api.inspect("container", machine)
-    if found is None or not found["State"]["Running"]:
+    if found is None or not docker_api.alive(found):
         raise ProviderError(
             f"the hub VM {machine} does not run, so the hub cannot be deployed on it. Run `./hub up` again: it makes the machine anew."
         )

@@ -132,7 +132,7 @@ class MachineHandler(Handler):
         found = docker_api.inspect("container", name)
         if found is not None:
             owned.require_ours("container", name, found["Config"].get("Labels"))
-            alive = bool(found["State"]["Running"])
+            alive = docker_api.alive(found)
             same = found["Config"]["Labels"].get(owned.SPEC) == owned.spec_hash(identity)
             if not (adopt and alive and same and phase_of(name).phase != "failed"):
                 ctx.status("removing what an earlier run left")
@@ -149,7 +149,7 @@ class MachineHandler(Handler):
 
     def read(self, ctx: Context, id: str, inputs: Mapping[str, Any], state: Mapping[str, Any]) -> Observed | None:
         found = docker_api.inspect("container", id)
-        if found is None or not found["State"]["Running"] or not owned.is_ours(found["Config"].get("Labels")):
+        if found is None or not docker_api.alive(found) or not owned.is_ours(found["Config"].get("Labels")):
             return None
         actual = limits_drift(found["HostConfig"], inputs)
         outputs = {"container_id": found["Id"], "boot_s": state.get("boot_s", 0.0)}
@@ -185,7 +185,7 @@ class MachineHandler(Handler):
         found = docker_api.inspect("container", id)
         if found is not None:
             owned.require_ours("container", id, found["Config"].get("Labels"))
-            if known.get("manager") and found["State"]["Running"]:
+            if known.get("manager") and docker_api.alive(found):
                 _drain(ctx, known)
             else:
                 _forget(ctx, known)
@@ -270,7 +270,7 @@ def _remove(name: str) -> None:
 
 def _manager_runs(inputs: Mapping[str, Any]) -> bool:
     found = docker_api.inspect("container", inputs["manager"]) if inputs.get("manager") else None
-    return found is not None and bool(found["State"]["Running"]) and owned.is_ours(found["Config"].get("Labels"))
+    return found is not None and docker_api.alive(found) and owned.is_ours(found["Config"].get("Labels"))
 
 
 def _drain(ctx: Context, inputs: Mapping[str, Any]) -> None:

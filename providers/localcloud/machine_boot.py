@@ -59,13 +59,16 @@ def wait_ready(ctx: Context, machine: str, container_id: str) -> Boot:
     began = time.monotonic()
     outputs = {"container_id": container_id, "boot_s": 0.0}
     said = ""
+    crashes: int | None = None
     while True:
         ctx.check_cancelled()
         seen = phase_of(machine)
         if seen.phase == "ready":
             return Boot(container_id, round(time.monotonic() - began, 1))
         found = docker_api.inspect("container", machine)
-        if found is None or not found["State"]["Running"]:
+        crashes = crashes if crashes is not None or found is None else found["RestartCount"]
+        # Docker starts a machine that ended again; a machine that ends while it boots will only do so for ever.
+        if found is None or not docker_api.alive(found) or found["RestartCount"] != crashes:
             code = found["State"]["ExitCode"] if found else "?"
             raise PartialFailure(
                 f"the machine {machine} ended while it booted (exit {code}):\n{_log(machine)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import time
@@ -102,12 +101,16 @@ class Registry:
         self.address = address
 
     def _ask(self, method: str, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        import http.client  # late: with it come ssl and email, 0.1 s at each start of the plugin
+
         host, _, port = self.address.rpartition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=REQUEST_TIMEOUT_S)
         try:
             connection.request(method, path, headers={"Accept": _MANIFEST})
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        except http.client.HTTPException as error:
+            raise OSError(f"no proper answer: {error!r}") from error
         finally:
             connection.close()
 
@@ -121,7 +124,7 @@ class Registry:
                 if status == 200:
                     return
                 why = f"status {status}"
-            except (OSError, http.client.HTTPException) as error:
+            except OSError as error:
                 why = error
             ctx.status(f"waiting for the registry at {self.address}")
             ctx.sleep(0.5)
@@ -134,7 +137,7 @@ class Registry:
         """Whether it holds the manifest; False as well when it does not answer."""
         try:
             return self._ask("HEAD", f"/v2/{repository}/manifests/{digest}")[0] == 200
-        except (OSError, http.client.HTTPException):
+        except OSError:
             return False
 
     def require(self, repository: str, digest: str) -> None:

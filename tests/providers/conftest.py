@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.providers.harness import Stack, make_stack
 
 MACHINE_IMAGE = "semesterhub/test-machine:provider"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.providers.conftest import docker, machine
 from tests.providers.harness import Stack
 
@@ -154,7 +155,7 @@ def test_failed_boot_is_told_recorded_and_removed_by_destroy(
     for part in said:
         assert part in failed.text
     assert "Traceback" not in failed.text
-    assert [r for r in cluster.exported()["deployment"]["resources"] if r["urn"].endswith("::w1")][0]["initErrors"]
+    assert next(r for r in cluster.exported()["deployment"]["resources"] if r["urn"].endswith("::w1"))["initErrors"]
     assert cluster.run("destroy").code == 0
     assert objects(cluster) == ""
 
