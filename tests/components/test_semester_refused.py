@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components import semester_course
 from components.plan import plan
 from components.semester import SemesterError, load_stack_file
 
@@ -15,6 +16,16 @@ pytestmark = pytest.mark.unit
 
 HERE = Path(__file__).parent
 CASES: list[dict[str, Any]] = yaml.safe_load((HERE / "malformed_stacks.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two images for courses and one of the cluster, whatever hubconfig/images holds today."""
+    for name in ("student", "light", "hub"):
+        folder = tmp_path / "images" / name
+        folder.mkdir(parents=True)
+        (folder / "Dockerfile").touch()
+    monkeypatch.setattr(semester_course, "CATALOGUE", tmp_path / "images")
 
 
 def text_of(case: dict[str, Any]) -> str:
