@@ -78,7 +78,9 @@ class Ticket:
         After a time-out or a cancellation the place is given up.
         """
         try:
-            await asyncio.wait_for(asyncio.shield(self._turn), timeout_s)
+            # not wait_for: before Python 3.12 it loses a cancellation that comes in the same moment as the turn
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._turn)
         except TimeoutError:
             if self.stage is Stage.STARTING:
                 return
@@ -204,7 +206,8 @@ class Admission:
         if self._positions is None:
             # one pass after each change, however many people look at their place
             self._positions = {number: index for index, number in enumerate(self._line, start=1)}
-        position = self._positions[ticket.number]
+        # those set aside came earlier, and room goes to them first
+        position = self._positions[ticket.number] + self.aside
         return Place(ticket.stage, position, self.estimate_s(position))
 
     def estimate_s(self, position: int) -> int | None:

@@ -60,6 +60,7 @@ class GuardedProxy(ConfigurableHTTPProxy):
             if self._complete:
                 self.log.warning("The proxy does not answer (%s): restoring its routes as soon as it does", error)
             self._complete = False
+            await self._forget_mark()
             return
         except Exception:
             self.log.exception("The proxy's routes could not be restored yet")

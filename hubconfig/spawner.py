@@ -34,6 +34,7 @@ DOCKER_THREADS = 4
 MAX_PLACEMENTS = 3
 """How often a start may be placed anew because its node went away or refused it."""
 ASK_AGAIN_S = (0.5, 1.0, 2.0)
+PLACE_AGAIN_S = 1.0
 BACK_IN_LINE = "back in line"
 """Why a placement ended: there is no room, and somebody who came earlier waits for it already."""
 
@@ -238,7 +239,7 @@ class SemesterSpawner(SwarmSpawner):
                 continue
             attempt += 1
             self.log.warning("%s: placement %s failed: %s", self._log_name, attempt, lost)
-            await asyncio.sleep(attempt)
+            await asyncio.sleep(attempt * PLACE_AGAIN_S)
         await self._remove_quietly()
         raise StartError(f"Your server could not be started: {lost}.", reason="placement", status_code=503)
 
