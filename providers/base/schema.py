@@ -167,7 +167,12 @@ class Change:
     @property
     def top(self) -> str:
         """The top-level property it is in."""
-        return self.path.replace("[", ".").split(".", 1)[0]
+        return top_level(self.path)
+
+
+def top_level(path: str) -> str:
+    """The top-level property of a property path."""
+    return path.replace("[", ".").split(".", 1)[0]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], schema: Schema | None = None) -> list[Change]:

@@ -18,9 +18,13 @@ from providers.base.engine import EngineLog
 from providers.base.errors import CheckFailure, PartialFailure, ProviderError
 from providers.base.handler import Context, Handler, Provider
 from providers.base.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from providers.base.schema import top_level
 from providers.base.values import decode, encode
 
 _Response = TypeVar("_Response")
+LONGEST_SHOWN = 200
+"""Characters of a refused value that are worth showing: user-data and settings are longer."""
+
 _KINDS = {
     ("add", False): "ADD",
     ("add", True): "ADD_REPLACE",
@@ -59,7 +63,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         def run() -> Any:
             news, _ = decode(request.news)
             failures = self.provider.check_config(self._context(request), news)
-            return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures))
+            return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures, news, frozenset()))
 
         return self._answer(context, request, run)
 
@@ -88,7 +92,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             olds, _ = decode(request.olds)
             hidden = frozenset(secrets | handler.schema.secret_names())
             inputs, failures = handler.check(self._context(request), olds, news, hidden)
-            return provider_pb2.CheckResponse(inputs=encode(inputs, hidden), failures=_failures(failures))
+            return provider_pb2.CheckResponse(inputs=encode(inputs, hidden), failures=_failures(failures, news, hidden))
 
         return self._answer(context, request, run)
 
@@ -248,8 +252,17 @@ def _token(request: Any) -> str:
     return str(request.type or request.urn.split("::")[2].rpartition("$")[2])
 
 
-def _failures(failures: Iterable[CheckFailure]) -> list[Any]:
-    return [provider_pb2.CheckFailure(property=f.property, reason=f.reason) for f in failures]
+def _failures(
+    failures: Iterable[CheckFailure], news: Mapping[str, Any], hidden: frozenset[str]
+) -> list[provider_pb2.CheckFailure]:
+    """As the engine wants them. The engine prints the value of the property that a failure names, a secret one as well
+    and however long: such a property is named in the reason instead."""
+    answer: list[provider_pb2.CheckFailure] = []
+    for failure in failures:
+        quiet = top_level(failure.property) in hidden or len(str(news.get(failure.property, ""))) > LONGEST_SHOWN
+        name, reason = ("", f"`{failure.property}`: {failure.reason}") if quiet else (failure.property, failure.reason)
+        answer.append(provider_pb2.CheckFailure(property=name, reason=reason))
+    return answer
 
 
 def _state(handler: Handler, inputs: Mapping[str, Any], outputs: Mapping[str, Any], secrets: set[str]) -> Any:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from providers.base import (
-    CheckFailure,
     Context,
     Created,
     Field,
@@ -37,14 +36,11 @@ def _json_object(value: str) -> str | None:
     return None if isinstance(parsed, dict) else "must be a JSON object."
 
 
-def _whole(values: Mapping[str, Any]) -> list[CheckFailure]:
-    return [
-        CheckFailure(
-            f'secrets["{name}"]', f"{name!r} is not a file name: use small letters, digits, hyphens and underscores."
-        )
-        for name in values["secrets"]
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name)
-    ]
+def _file_names(value: Mapping[str, Any]) -> str | None:
+    wrong = [name for name in value if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name)]
+    if not wrong:
+        return None
+    return f"{wrong[0]!r} is not a name for a secret file: use small letters, digits, hyphens and underscores."
 
 
 class HubDeploymentHandler(Handler):
@@ -57,10 +53,9 @@ class HubDeploymentHandler(Handler):
             "machine": Field(str, "Docker name of the hub VM", replace=True),
             "settings": Field(str, "the hub's settings, as JSON", check=_json_object),
             "bundle": Field(str, "the containers to run, as JSON", check=_json_object),
-            "secrets": Field(MapOf(str), "secret files: name -> content", default={}, secret=True),
+            "secrets": Field(MapOf(str), "secret files: name -> content", default={}, secret=True, check=_file_names),
             "machine_id": Field(str, "container id of the hub VM: another machine is deployed to again", default=""),
-        },
-        whole=_whole,
+        }
     )
     outputs: ClassVar[tuple[str, ...]] = ("revision", "ca_certificate")
     delete_before_replace: ClassVar[bool] = True

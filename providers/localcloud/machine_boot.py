@@ -69,11 +69,10 @@ def wait_ready(ctx: Context, machine: str, container_id: str) -> Boot:
         crashes = crashes if crashes is not None or found is None else found["RestartCount"]
         # Docker starts a machine that ended again; a machine that ends while it boots will only do so for ever.
         if found is None or not docker_api.alive(found) or found["RestartCount"] != crashes:
-            code = found["State"]["ExitCode"] if found else "?"
+            # Running again already, it no longer tells how it ended.
+            code = f" (exit {found['State']['ExitCode']})" if found and not docker_api.alive(found) else ""
             raise PartialFailure(
-                f"the machine {machine} ended while it booted (exit {code}):\n{_log(machine)}",
-                id=machine,
-                outputs=outputs,
+                f"the machine {machine} ended while it booted{code}:\n{_own_log(machine)}", id=machine, outputs=outputs
             )
         if seen.phase == "failed":
             raise PartialFailure(
@@ -101,6 +100,11 @@ def _log(machine: str) -> str:
             return done.tail
     except ProviderError:
         pass  # it does not run
+    return _own_log(machine)
+
+
+def _own_log(machine: str) -> str:
+    """The last lines of what the container wrote."""
     try:
         with docker_api.explained("reading its log"):
             text = cast(bytes, docker_api.client().logs(machine, tail=20)).decode(errors="replace")
