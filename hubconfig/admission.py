@@ -6,7 +6,8 @@ first ones ready in seconds and nobody later. The queue is first in, first out.
 A start holds its slot until its server answers. A start for which Swarm has no room *steps aside*: Swarm keeps trying
 to place it, but its slot goes to the next in line who needs less memory and so may still fit. Everybody who needs as
 much or more waits: Swarm would place any of several pending services, and then it is not the first who comes first.
-A second start that finds no room therefore goes back to its old place in line.
+A second start that finds no room therefore goes back to its old place in line, and from then on, until the line is
+empty, the next one is only let in when the one before has its place on a node.
 
 Nothing here knows Docker or JupyterHub.
 """
@@ -68,6 +69,8 @@ class Ticket:
         self.joined = queue.clock()
         self.admitted_at: float | None = None
         self.waited_aside_s = 0.0
+        self.has_place = False
+        """Whether Swarm chose a node for it."""
         self._aside_since = 0.0
         self._queue = queue
         self._turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -117,6 +120,7 @@ class Ticket:
         """
         if self.stage is Stage.ASIDE:
             return True
+        self._queue.one_by_one = True
         if self._queue.room_is_awaited_before(self):
             self._turn = asyncio.get_running_loop().create_future()
             self._queue.move(self, Stage.QUEUED)
@@ -125,11 +129,14 @@ class Ticket:
         self._queue.move(self, Stage.ASIDE)
         return True
 
-    def resume(self) -> None:
-        """Swarm found room after all. The container starts already, so this start runs at once, slot or not."""
+    def placed(self) -> None:
+        """Swarm chose a node. After waiting aside the start goes on at once, slot or not: its container starts."""
+        if self.has_place:
+            return
+        self.has_place = True
         if self.stage is Stage.ASIDE:
             self.waited_aside_s += self._queue.clock() - self._aside_since
-            self._queue.move(self, Stage.STARTING)
+        self._queue.move(self, Stage.STARTING)
 
     def leave(self, *, ready: bool = False) -> None:
         """Ends this start, wherever it is. `ready`: its server answers, so its duration counts for estimates."""
@@ -143,6 +150,7 @@ class Ticket:
         # whoever was back in line starts anew, for its start's time and for what it waited
         self.admitted_at = self._queue.clock()
         self.waited_aside_s = 0.0
+        self.has_place = False
         self.stage = Stage.STARTING
         if not self._turn.done():
             self._turn.set_result(None)
@@ -157,6 +165,8 @@ class Admission:
     def __init__(self, limit: Callable[[], Awaitable[int]], *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.limit = 1
+        self.one_by_one = False
+        """The cluster was full a moment ago: the next start is let in when the one before has its place."""
         self.on_admitted: Callable[[float], None] = lambda _waited_s: None
         self._ask_limit = limit
         self._line: OrderedDict[int, Ticket] = OrderedDict()
@@ -244,6 +254,9 @@ class Admission:
         self._positions = None
         too_large = min((t.size for t in self._inside.values() if t.stage is Stage.ASIDE), default=math.inf)
         free = self.limit - self.starting
+        if self.one_by_one:
+            unplaced = any(t.stage is Stage.STARTING and not t.has_place for t in self._inside.values())
+            free = 0 if unplaced else min(free, 1)
         chosen: list[Ticket] = []
         for ticket in self._line.values():
             if len(chosen) >= free:
@@ -255,6 +268,8 @@ class Admission:
             self._inside[ticket.number] = ticket
             ticket.let_in()
             self.on_admitted(ticket.waited_s)
+        if not self.waiting:
+            self.one_by_one = False
 
 
 def place_text(place: Place) -> str:

@@ -278,7 +278,8 @@ class SemesterSpawner(SwarmSpawner):
                 if ticket.waited_s > rules.queue_timeout_s:
                     raise QueueTimeoutError
             elif task is not None:
-                ticket.resume()
+                if task.node_id:
+                    ticket.placed()
                 if task.state in {"rejected", "orphaned", "shutdown", "remove"}:
                     return task.why
                 if task.ended:

@@ -147,9 +147,10 @@ async def test_a_start_without_room_gives_its_slot_only_to_who_needs_less() -> N
     admission = make(2)
     large, small = admission.join("large", 1024), admission.join("small", 256)
     same, smaller = admission.join("same", 1024), admission.join("smaller", 256)
+    small.placed()
     assert large.step_aside()
     assert [t.stage for t in (small, same, smaller)] == [Stage.STARTING, Stage.QUEUED, Stage.STARTING]
-    large.resume()
+    large.placed()
     assert large.stage is Stage.STARTING
     small.leave(ready=True)
     assert same.stage is Stage.QUEUED  # two slots are taken
@@ -167,9 +168,30 @@ async def test_in_a_full_cluster_the_first_who_came_is_the_first_who_starts() ->
     waiting = asyncio.create_task(tickets[1].turn(60))
     await asyncio.sleep(0)
     assert not waiting.done()
-    tickets[0].resume()
+    tickets[0].placed()
     await waiting
+    assert starting(tickets) == ["a", "b"]
+
+
+async def test_after_a_full_cluster_the_next_one_tries_when_the_one_before_has_its_place() -> None:
+    admission = make(3)
+    tickets = [admission.join(name) for name in "abcdef"]
+    assert tickets[0].step_aside()
+    assert not tickets[1].step_aside()
+    assert not tickets[2].step_aside()
+    tickets[0].placed()
+    assert starting(tickets) == ["a", "b"]
+    tickets[1].placed()
     assert starting(tickets) == ["a", "b", "c"]
+    for ticket in tickets[:3]:
+        ticket.placed()
+        ticket.leave(ready=True)
+    assert starting(tickets) == ["d"]
+    for ticket in tickets[3:]:
+        ticket.placed()
+        ticket.leave()
+    late = [admission.join(name) for name in "xyz"]
+    assert starting(late) == ["x", "y", "z"]
 
 
 async def test_whoever_waits_for_room_and_leaves_lets_the_next_try() -> None:
@@ -190,7 +212,7 @@ async def test_time_aside_counts_as_waiting_not_as_starting() -> None:
     clock.now += 60
     assert ticket.running_s == 5
     assert ticket.waited_s == 60
-    ticket.resume()
+    ticket.placed()
     clock.now += 2
     assert ticket.running_s == 7
 
