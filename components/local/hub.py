@@ -77,7 +77,7 @@ class Hub(pulumi.ComponentResource):
         kinds = ["admin"] + (["student"] if args.semester.authenticator.kind == "demo" else [])
         for kind in kinds:
             password = resources.Password(f"{kind}-password", length=PASSWORD_CHARS[kind], version=1, opts=child)
-            secrets[f"{kind}_password"] = password.value
+            secrets[f"{kind}_password"] = pulumi.Output.secret(password.value)
         texts = pulumi.Output.all(**args.images).apply(
             lambda images: hub_bundle.bundle(args.stack, args.semester, args.plan, images)
         )

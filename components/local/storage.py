@@ -41,7 +41,7 @@ class Storage(pulumi.ComponentResource):
         purposes: Mapping[str, tuple[str, str]] = {
             "hub-state": (STATE_PATH, "hub database, certificate authority"),
             "hub-secrets": (SECRETS_PATH, "secrets of the hub VM"),
-            "hub-docker": ("/var/lib/docker", "Docker and Swarm state of the hub VM"),
+            "hub-engine": ("/var/lib/docker", "Docker and Swarm state of the hub VM"),
             "registry": ("/var/lib/docker-registry", "images of the semester"),
         }
         cluster = resources.Volume("cluster", stack=args.stack, name="cluster", purpose="Swarm join token", opts=child)
