@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,8 +205,9 @@ def test_failed_build_names_image_step_and_last_lines(own: str, root: Path) -> N
 
 @pytest.mark.sandbox
 def test_build_stops_when_asked(own: str, root: Path) -> None:
+    mark = 1000 + secrets.randbelow(10**6)
     (root / "hubconfig/images" / own / "Dockerfile").write_text(
-        "ARG BASE\nFROM ${BASE}\nRUN echo started && sleep 300\n"
+        f"ARG BASE\nFROM ${{BASE}}\nRUN echo started && sleep {mark}\n"
     )
 
     class Stopped(Exception):
@@ -217,3 +219,7 @@ def test_build_stops_when_asked(own: str, root: Path) -> None:
 
     with pytest.raises(Stopped):
         images.build(own, on_line)
+    deadline = time.monotonic() + 20
+    while f"sleep {mark}" in docker("ps", "--no-trunc", "--format", "{{.Command}}"):
+        assert time.monotonic() < deadline, "the step goes on without anybody waiting for it"
+        time.sleep(0.2)

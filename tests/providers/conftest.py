@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,6 @@ from typing import Any
 import pytest
 
 from tests.providers.harness import Stack, make_stack
-
-MACHINE_IMAGE = "semesterhub/test-machine:provider"
 
 
 def docker(*arguments: str, check: bool = True) -> str:
@@ -42,21 +41,16 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def machine_image() -> str:
+def machine_image() -> Iterator[str]:
     """The stand-in machine image: boots in a second, has an agent that is a script."""
     from operations import images
 
     images.ensure_base(print)
-    docker(
-        "build",
-        "-q",
-        "-t",
-        MACHINE_IMAGE,
-        "--build-arg",
-        f"BASE={images.BASE_TAG}",
-        str(Path(__file__).parent / "fixtures" / "machine"),
-    )
-    return MACHINE_IMAGE
+    tag = f"semesterhub/test-machine:{secrets.token_hex(4)}"
+    folder = Path(__file__).parent / "fixtures" / "machine"
+    docker("build", "-q", "-t", tag, "--build-arg", f"BASE={images.BASE_TAG}", str(folder))
+    yield tag
+    docker("rmi", "-f", tag, check=False)
 
 
 @pytest.fixture
