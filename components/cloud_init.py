@@ -71,7 +71,7 @@ def agent_digest() -> str:
 
 def user_data(node: NodeConfig) -> str:
     """Cloud-config of one machine. ValueError when it would not fit the smallest cloud's limit."""
-    description = {key: value for key, value in vars(node).items()}
+    description = vars(node)
     document = {
         "preserve_hostname": False,
         "ssh_pwauth": False,

@@ -11,37 +11,22 @@ import io
 import json
 import os
 import re
-import shutil
 import stat
-import subprocess
 import tarfile
-import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from operations.base_image import BASE_TAG, DEBIAN_IMAGE, OnLine, docker_client, ensure_base, inspect_image
 from operations.errors import UserError
 from operations.locks import file_lock
 from operations.paths import CACHE, ROOT
 
 if TYPE_CHECKING:
     from docker import APIClient
-
-BASE_TAG = "semesterhub/base:bookworm"
-"""What every image stands on: Debian bookworm, slim."""
-
-DEBIAN_IMAGE = "debian:bookworm-20250520-slim"
-"""Pulled for the base where a registry can be reached; a dated tag, which Debian never moves."""
-
-LOCAL_DEBIAN_IMAGE = "debian:bookworm-slim"
-"""Taken for the base where it is already on this host and nothing can be pulled."""
-
-DEBIAN_SUITE = "bookworm"
-PULL_TIMEOUT_S = 60
-"""A registry that cannot be reached must not cost minutes: no answer for this long, and debootstrap takes over."""
 
 BUILD_SILENCE_TIMEOUT_S = 1800
 """The longest step (the student image's packages) says nothing for minutes; half an hour of silence is a hang."""
@@ -53,8 +38,6 @@ PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "FTP_PROXY", "ALL_PR
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """The classic builder paints what a step writes to standard error red."""
-
-OnLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -186,30 +169,6 @@ def _proxies() -> dict[str, str]:
     return {name: os.environ[name] for name in both if os.environ.get(name)}
 
 
-def _client(timeout_s: float) -> APIClient:
-    import docker
-    from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
-
-    try:
-        api = docker.APIClient(version="1.41", timeout=int(timeout_s), **kwargs_from_env())
-        api.ping()
-    except (DockerException, OSError) as error:
-        raise UserError(
-            f"Docker does not answer: {error}\n  Start it (as root: `systemctl start docker`), then run this again."
-        ) from error
-    return api
-
-
-def _inspect(api: APIClient, tag: str) -> dict[str, Any] | None:
-    from docker.errors import ImageNotFound, NotFound
-
-    try:
-        return api.inspect_image(tag)
-    except (ImageNotFound, NotFound):
-        return None
-
-
 def build(name: str, on_line: OnLine) -> BuiltImage:
     """The image, built unless it is there. `on_line` gets each line of progress and may raise to stop the build.
 
@@ -218,11 +177,11 @@ def build(name: str, on_line: OnLine) -> BuiltImage:
     """
     spec = recipe(name)
     tag = tag_of(name, spec.content_hash)
-    api = _client(BUILD_SILENCE_TIMEOUT_S)
-    found = _inspect(api, tag)
+    api = docker_client(BUILD_SILENCE_TIMEOUT_S)
+    found = inspect_image(api, tag)
     if found is None:
         with file_lock(CACHE / "locks" / f"image-{name}.lock", f"building the image {name}", say=on_line):
-            found = _inspect(api, tag)
+            found = inspect_image(api, tag)
             if found is None:
                 ensure_base(on_line)
                 started = time.monotonic()
@@ -261,7 +220,7 @@ def _build(api: APIClient, spec: Recipe, tag: str, on_line: OnLine) -> dict[str,
             on_line(text)
     except (DockerException, RequestException) as error:
         failed = str(error)
-    found = None if failed else _inspect(api, tag)
+    found = None if failed else inspect_image(api, tag)
     if found is None:
         last = "\n".join(f"  | {line}" for line in lines[-15:])
         raise UserError(
@@ -286,142 +245,3 @@ def _build_messages(stream: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str
                 yield shown, ""
     if partial.strip():
         yield _COLOURS.sub("", partial).strip(), ""
-
-
-def ensure_base(on_line: OnLine) -> str:
-    """The image id of `BASE_TAG`, made if it is not there: pulled, else taken from this host, else by debootstrap."""
-    api = _client(PULL_TIMEOUT_S)
-    found = _inspect(api, BASE_TAG)
-    if found is not None:
-        return str(found["Id"])
-    with file_lock(CACHE / "locks" / "image-base.lock", "making the base image", say=on_line):
-        found = _inspect(api, BASE_TAG)
-        if found is None:
-            why = _pull_base(api, on_line)
-            if why:
-                on_line(f"{DEBIAN_IMAGE} cannot be pulled ({why}); taking another way")
-                if _inspect(api, LOCAL_DEBIAN_IMAGE) is not None:
-                    _tag_base(api, LOCAL_DEBIAN_IMAGE)
-                else:
-                    _debootstrap(why, on_line)
-            found = _inspect(api, BASE_TAG)
-        if found is None:
-            raise UserError(f"the base image {BASE_TAG} was made, but Docker does not know it; see `docker images`")
-        return str(found["Id"])
-
-
-def _pull_base(api: APIClient, on_line: OnLine) -> str:
-    """Pull and tag; returns why it did not work, or "". Gives up when there is no progress for PULL_TIMEOUT_S."""
-    from docker.errors import DockerException
-    from requests import RequestException
-
-    on_line(f"pulling {DEBIAN_IMAGE}")
-    repository, tag = DEBIAN_IMAGE.split(":")
-    try:
-        if _inspect(api, DEBIAN_IMAGE) is None:
-            for message in api.pull(repository, tag=tag, stream=True, decode=True):
-                if message.get("error"):
-                    return str(message["error"])
-        _tag_base(api, DEBIAN_IMAGE)
-    except (DockerException, RequestException) as error:
-        return str(error)
-    return ""
-
-
-def _tag_base(api: APIClient, image: str) -> None:
-    repository, tag = BASE_TAG.split(":")
-    api.tag(image, repository, tag)
-
-
-def _debootstrap(why_not_pulled: str, on_line: OnLine) -> None:
-    """Debian's minimal system by debootstrap (about 100 s), imported as the base image."""
-    from operations import packages, setup
-
-    tool = shutil.which("debootstrap") or shutil.which("/usr/sbin/debootstrap")
-    if tool is None and os.geteuid() == 0 and packages.is_debian():
-        on_line("installing debootstrap")
-        tool = str(setup.debootstrap())
-    if tool is None or os.geteuid() != 0:
-        what = "debootstrap is not installed" if tool is None else "debootstrap needs root"
-        raise UserError(
-            f"the base image cannot be made: {DEBIAN_IMAGE} cannot be pulled ({why_not_pulled}), and {what}.\n"
-            f"  Make the image available (`docker pull {DEBIAN_IMAGE}` or `docker load`),\n"
-            "  or on Debian or Ubuntu: `apt-get install debootstrap`, and run this as root."
-        )
-    on_line("making Debian's minimal system with debootstrap (about 2 minutes)")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix="debootstrap-") as folder:
-        target = Path(folder) / "root"
-        lines: list[str] = []
-        process = subprocess.Popen(
-            [tool, "--variant=minbase", "--include=ca-certificates", DEBIAN_SUITE, str(target), *_debian_mirror()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  (only calls prctl)
-        )
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                lines = [*lines[-30:], line.rstrip()]
-                on_line(line.removeprefix("I: ").strip())
-        except BaseException:
-            process.terminate()
-            raise
-        finally:
-            code = process.wait()
-        if code:
-            last = "\n".join(f"  | {line}" for line in lines[-15:])
-            raise UserError(f"debootstrap of Debian {DEBIAN_SUITE} failed (exit {code}):\n{last}")
-        _slim(target)
-        on_line("importing it into Docker")
-        _import(target)
-
-
-def _die_with_parent() -> None:
-    """In the child: end when the thread that waits for it ends (PR_SET_PDEATHSIG = 1), so that a killed provider leaves
-    no debootstrap behind."""
-    import ctypes
-    import signal
-
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
-
-
-def _debian_mirror() -> list[str]:
-    """The mirror this host uses itself, if it says so in its apt sources; else debootstrap's own default."""
-    for source in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))):
-        try:
-            text = source.read_text("utf-8")
-        except OSError:
-            continue
-        for line in text.splitlines():
-            words = [w for w in line.split() if not w.startswith(("[", "signed-by", "arch="))]
-            if len(words) >= 3 and words[0] == "deb" and words[2] == DEBIAN_SUITE:
-                return [words[1]]
-            if line.startswith("URIs:") and f"Suites: {DEBIAN_SUITE}" in text and "security" not in line:
-                return [line.split()[1]]
-    return []
-
-
-def _slim(target: Path) -> None:
-    """Leave out what Debian's own slim image leaves out, and the package cache."""
-    for path in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
-        shutil.rmtree(target / path, ignore_errors=True)
-        (target / path).mkdir(parents=True, exist_ok=True)
-
-
-def _import(target: Path) -> None:
-    """`tar | docker import`: docker-py's import reads whole files, the command streams."""
-    docker = shutil.which("docker")
-    if docker is None:
-        raise UserError("the command `docker` is not installed; install the package docker.io, then run this again.")
-    with subprocess.Popen(["tar", "--numeric-owner", "-C", str(target), "-c", "."], stdout=subprocess.PIPE) as tar:
-        done = subprocess.run(
-            [docker, "import", "--change", 'CMD ["bash"]', "-", BASE_TAG],
-            stdin=tar.stdout,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode or tar.returncode:
-        raise UserError(f"`docker import` of the base image failed: {done.stderr.strip()}")

@@ -13,7 +13,7 @@ from components.local import resources
 CLUSTER_PATH = "/var/lib/semesterhub/cluster"
 """The local cloud's secret store: the Swarm join token, readable by root of the machines alone."""
 
-Mount = dict[str, pulumi.Input[str] | bool]
+Mount = resources.MountArgs
 
 
 @dataclass(frozen=True)

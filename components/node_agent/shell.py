@@ -46,5 +46,5 @@ def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
     with os.fdopen(descriptor, "w") as stream:
         os.fchmod(descriptor, mode)
         stream.write(text)
-    os.replace(temporary, path)
+    Path(temporary).replace(path)
     return True

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from operations import images
+from operations import base_image, images
 from operations.errors import UserError
 
 unit = pytest.mark.unit
@@ -148,9 +148,9 @@ def test_build_messages_are_whole_lines() -> None:
 
 @unit
 def test_without_any_way_to_a_base_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images.shutil, "which", lambda _: None)
+    monkeypatch.setattr(base_image.shutil, "which", lambda _: None)
     with pytest.raises(UserError) as caught:
-        images._debootstrap("no route to host", print)
+        base_image._debootstrap("no route to host", print)
     said = str(caught.value)
     assert "no route to host" in said and "apt-get install debootstrap" in said and images.DEBIAN_IMAGE in said
 
@@ -165,6 +165,7 @@ def own(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     name = f"test-{secrets.token_hex(3)}"
     (root / "hubconfig/images/thing").rename(root / "hubconfig/images" / name)
     monkeypatch.setattr(images, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(base_image, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(images.recipe, "__defaults__", (root,))
     yield name
     for tag in docker("images", "-q", f"semesterhub/{name}").split():

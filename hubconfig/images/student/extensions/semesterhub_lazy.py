@@ -24,8 +24,10 @@ class LoadOnFirstUse(JupyterHandler):
     def initialize(self, segment: str) -> None:
         self.segment = segment
 
-    @web.authenticated
     async def prepare(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        await super().prepare()
+        if not self.current_user:
+            raise web.HTTPError(403)
         waiting: dict[str, Any] = self.settings["semesterhub_lazy"]
         rule = waiting.pop(self.segment, None)
         if rule is not None:
