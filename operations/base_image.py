@@ -34,6 +34,7 @@ OnLine = Callable[[str], None]
 
 
 def docker_client(timeout_s: float) -> APIClient:
+    """A client of this host's Docker; UserError when none answers. `timeout_s`: of silence, for every call."""
     import docker
     from docker.errors import DockerException
     from docker.utils import kwargs_from_env
@@ -49,6 +50,7 @@ def docker_client(timeout_s: float) -> APIClient:
 
 
 def inspect_image(api: APIClient, tag: str) -> dict[str, Any] | None:
+    """Docker's description of an image on this host; None when it is not there."""
     from docker.errors import ImageNotFound, NotFound
 
     try:
