@@ -43,8 +43,19 @@ def repair(pulumi_folder: Path, stack: str, say: Callable[[str], None]) -> None:
     The CLI writes a scratch file and renames it, and keeps the version before as `.bak`.
     """
     path = state_file(pulumi_folder, stack)
-    for left in path.parent.glob("fileblob*"):
+    scratch = [
+        *path.parent.glob("fileblob*"),
+        *path.parent.glob(f"{stack}.json.*.tmp"),
+        *path.parent.glob(f"{stack}.json.bak.*.tmp"),
+    ]
+    for left in scratch:
         left.unlink(missing_ok=True)
+    # Beside each file the backend keeps one with its content type, written in place: a kill leaves it empty, and then
+    # the CLI refuses the whole stack ("failed to load checkpoint: EOF"). It can do without.
+    for kept in (path, path.with_name(path.name + ".bak"), pulumi_folder / "meta.yaml"):
+        attributes = kept.with_name(kept.name + ".attrs")
+        if attributes.exists() and _parse(attributes) is None:
+            attributes.unlink(missing_ok=True)
     if not path.exists() or _parse(path) is not None:
         return
     backup = path.with_name(path.name + ".bak")

@@ -56,6 +56,22 @@ def test_scratch_files_of_a_killed_writer_are_removed(tmp_path: Path, path: Path
     assert [p.name for p in path.parent.iterdir()] == ["demo.json"]
 
 
+def test_a_torn_description_beside_the_state_is_removed_and_a_whole_one_kept(tmp_path: Path, path: Path) -> None:
+    path.write_text(content())
+    torn = [path.with_name("demo.json.attrs"), tmp_path / "meta.yaml.attrs"]
+    for file in torn:
+        file.write_text("")
+    whole = path.with_name("demo.json.bak.attrs")
+    whole.write_text('{"user.content_type": "text/plain"}')
+    half = [path.with_name("demo.json.18eaa78e230be5c0.tmp"), path.with_name("demo.json.bak.18ea.tmp")]
+    for file in half:
+        file.write_text("half")
+    state.repair(tmp_path, "demo", lambda _: None)
+    assert path.read_text() == content()
+    assert whole.exists()
+    assert not any(file.exists() for file in (*torn, *half))
+
+
 def test_pending_operations_are_named(tmp_path: Path, path: Path) -> None:
     urn = "urn:pulumi:demo::semesterhub::localcloud:index:Machine::worker-1"
     path.write_text(content(pending_operations=[{"type": "creating", "resource": {"urn": urn}}]))
