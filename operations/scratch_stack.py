@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
+import re
 import secrets
 import socket
 import subprocess
@@ -19,8 +21,13 @@ import yaml
 
 from operations import leftovers, state
 from operations.errors import UserError
+from operations.locks import process_start_epoch_s
 from operations.paths import CONFIG_DIR, ROOT, STACKS_DIR, owner_label, stack_file
+from operations.progress import note
 from operations.stacks import path_of
+
+OWNER = re.compile(r"# Scratch stack of process (\d+):")
+"""First line of a scratch stack's file: who made it."""
 
 LIGHT: dict[str, Any] = {
     "courses": [
@@ -46,14 +53,34 @@ def scratch_stack(
 
     At the end everything of it is removed: machines, homes, state, file. `keep` leaves it all, to look at.
     """
+    sweep()
     name = f"{prefix}-{secrets.token_hex(2)}"
-    path = write(name, changes or {}, like=like)
+    write(name, changes or {}, like=like)
     try:
         yield name
-    finally:
+    except BaseException as problem:
         if not keep:
+            # What went wrong first is what the caller must hear; what the removal says comes with it.
+            try:
+                remove(name)
+            except Exception as second:  # noqa: BLE001
+                problem.add_note(f"and its removal failed: {second}")
+        raise
+    if not keep:
+        remove(name)
+
+
+def sweep() -> list[str]:
+    """Remove scratch stacks whose process was killed before it could do so; their names."""
+    swept: list[str] = []
+    for path in STACKS_DIR.glob("Pulumi.*.yaml"):
+        found = OWNER.match(path.read_text("utf-8"))
+        if found and process_start_epoch_s(int(found[1])) is None:
+            name = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+            note(f"scratch stack '{name}' of an earlier run is removed")
             remove(name)
-            path.unlink(missing_ok=True)
+            swept.append(name)
+    return swept
 
 
 def write(name: str, changes: Mapping[str, Any], *, like: str = "demo") -> Path:
@@ -70,17 +97,24 @@ def write(name: str, changes: Mapping[str, Any], *, like: str = "demo") -> Path:
     }
     config["semesterhub:homes"] = {**(config.get("semesterhub:homes") or {}), "protect": False}
     set_keys(config, changes)
-    path = stack_file(name)
-    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
-    return path
+    _save(name, document, os.getpid())
+    return stack_file(name)
+
+
+def _save(name: str, document: dict[str, Any], owner: int) -> None:
+    head = f"# Scratch stack of process {owner}: removed when that process ends, or by the next one that finds it.\n"
+    stack_file(name).write_text(head + yaml.safe_dump(document, sort_keys=False), "utf-8")
 
 
 def change(name: str, changes: Mapping[str, Any]) -> None:
     """Change keys of a scratch stack's file."""
-    path = stack_file(name)
-    document = yaml.safe_load(path.read_text("utf-8"))
+    text = stack_file(name).read_text("utf-8")
+    owner = OWNER.match(text)
+    if owner is None:
+        raise UserError(f"stack '{name}' is not a scratch stack; its file is changed by people only")
+    document = yaml.safe_load(text)
     set_keys(document["config"], changes)
-    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    _save(name, document, int(owner[1]))
 
 
 def set_keys(config: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -98,14 +132,15 @@ def remove(name: str) -> None:
     done = hub("destroy", "--stack", name, "--delete-homes", "--yes") if known(name) else None
     local = state.local_folder(state.backend_url())
     if local is not None and (done is None or done.returncode == 0):
-        for left in (state.state_file(local, name), state.state_file(local, name).with_name(f"{name}.json.bak")):
-            left.unlink(missing_ok=True)
+        for kept in ("json", "json.attrs", "json.bak", "json.bak.attrs"):
+            state.state_file(local, name).with_name(f"{name}.{kept}").unlink(missing_ok=True)
         (CONFIG_DIR / "stacks" / f"Pulumi.{name}.yaml").unlink(missing_ok=True)
     if done is not None and done.returncode != 0:
         raise UserError(f"scratch stack '{name}' could not be destroyed: {tail(done)}")
     left = objects(name)
     if left:
         raise UserError(f"scratch stack '{name}' left behind: {', '.join(sorted(left))}")
+    stack_file(name).unlink(missing_ok=True)
 
 
 def known(name: str) -> bool:

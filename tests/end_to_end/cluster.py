@@ -45,9 +45,31 @@ class Cluster:
         assert done.exit_code == 0, done.output
         return json.loads(done.output)
 
-    def server_of(self, user: str) -> dict[str, Any] | None:
-        """The running server of a student: user, node, container, state."""
-        return next((s for s in self.report()["servers"] if s["user"] == user and s["state"] == "running"), None)
+    def nodes(self) -> list[dict[str, str]]:
+        """The Swarm's entries: name, id, state, availability, role."""
+        form = "{{.Hostname}} {{.ID}} {{.Status}} {{.Availability}} {{.ManagerStatus}}"
+        keys = ("name", "id", "state", "availability", "manager")
+        rows = [line.split() for line in self.sh("hub", f"docker node ls --format '{form}'").splitlines()]
+        return [dict(zip(keys, row, strict=False)) for row in rows]
+
+    def servers(self) -> list[dict[str, str]]:
+        """Student servers that run or are to run: user, node, container, state (quicker than the agent's report)."""
+        found = self.sh("hub", _TASKS)
+        names = {node["id"]: node["name"] for node in self.nodes()}
+        return [
+            {
+                "user": task["Spec"]["ContainerSpec"]["Labels"]["semesterhub.user"],
+                "node": names.get(task.get("NodeID", ""), ""),
+                "container": (task["Status"].get("ContainerStatus") or {}).get("ContainerID", ""),
+                "state": task["Status"]["State"],
+            }
+            for task in json.loads(found or "[]")
+            if task["Status"]["State"] not in ENDED
+        ]
+
+    def server_of(self, user: str) -> dict[str, str] | None:
+        """The running server of a student."""
+        return next((s for s in self.servers() if s["user"] == user and s["state"] == "running"), None)
 
     def node_of(self, user: str) -> str:
         server = self.server_of(user)
@@ -60,7 +82,7 @@ class Cluster:
         return server["container"]
 
     def workers(self) -> list[str]:
-        return sorted(n["name"] for n in self.report()["nodes"] if n["role"] == "worker" and n["state"] == "ready")
+        return sorted(n["name"] for n in self.nodes() if not n.get("manager") and n["state"] == "Ready")
 
     def cordon(self, *nodes: str) -> None:
         """No new servers on these nodes."""
@@ -68,8 +90,9 @@ class Cluster:
             self.sh("hub", f"docker node update --availability pause {shlex.quote(node)}")
 
     def uncordon(self) -> None:
-        for node in self.workers():
-            self.sh("hub", f"docker node update --availability active {shlex.quote(node)}")
+        for node in self.nodes():
+            if not node.get("manager") and node["availability"] != "Active":
+                self.sh("hub", f"docker node update --availability active {node['id']}")
 
     def kill_service(self, name: str) -> float:
         """SIGKILL every process of a container of the hub VM, as a crash would; returns the moment (monotonic).
@@ -105,10 +128,10 @@ class Cluster:
     async def stop_all(self) -> None:
         """Stop every student's server, so that the next test begins with an empty class."""
         token = self.sh("hub", "cat /var/lib/semesterhub/secrets/operator_token")
-        for server in self.report()["servers"]:
-            url = f"http://127.0.0.1:8081/hub/api/users/{server['user']}/server"
-            self.sh("hub", f"python3 -c {shlex.quote(_DELETE)} {url} {token}", check=False)
-        await wait_for(lambda: not self.report()["servers"], 60, "all servers to stop")
+        users = [server["user"] for server in self.servers()]
+        if users:
+            self.sh("hub", f"python3 -c {shlex.quote(_DELETE)} {token} {' '.join(users)}")
+        await wait_for(lambda: not self.servers(), 60, "all servers to stop")
 
     async def hub(self, *arguments: str) -> Any:
         """`./hub … --stack <this one>`; websockets of the test stay alive meanwhile."""
@@ -130,10 +153,25 @@ class Cluster:
         ]
 
 
-_DELETE = (
-    "import sys,urllib.request as u;"
-    "u.urlopen(u.Request(sys.argv[1],method='DELETE',headers={'Authorization':'token '+sys.argv[2]}),timeout=60)"
+ENDED = {"complete", "shutdown", "failed", "rejected", "remove", "orphaned"}
+_TASKS = (
+    's=$(docker service ls -q --filter label=semesterhub.user); [ -z "$s" ] || '
+    '{ t=$(docker service ps -q --no-trunc $s); [ -z "$t" ] || docker inspect --type task $t; }'
 )
+_DELETE = """
+import sys, threading, urllib.error, urllib.request
+token, *users = sys.argv[1:]
+def stop(user):
+    url = "http://127.0.0.1:8081/hub/api/users/" + user + "/server"
+    try:
+        urllib.request.urlopen(
+            urllib.request.Request(url, method="DELETE", headers={"Authorization": "token " + token}), timeout=60)
+    except urllib.error.HTTPError:
+        pass
+threads = [threading.Thread(target=stop, args=(user,)) for user in users]
+[t.start() for t in threads]
+[t.join() for t in threads]
+"""
 
 
 async def wait_for(condition: Callable[[], Any], timeout_s: float, what: str, every_s: float = 0.5) -> Any:

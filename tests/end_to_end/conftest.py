@@ -38,9 +38,7 @@ def _cluster(name: str) -> Cluster:
 
 @pytest.fixture
 def empty(cluster: Cluster) -> Iterator[Cluster]:
-    """The semester without a running server, before and after the test, and every node open."""
-    cluster.uncordon()
-    asyncio.run(cluster.stop_all())
+    """The semester without a running server and with every node open; the test's servers are stopped after it."""
     yield cluster
     cluster.uncordon()
     asyncio.run(cluster.stop_all())

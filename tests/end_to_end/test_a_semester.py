@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import shlex
 import socket
 import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -120,44 +122,62 @@ LISTEN = "import http.server as h; h.HTTPServer(('169.254.169.254', 80), h.Simpl
 """A stand-in for a cloud's metadata service, on the node itself where it is hardest to keep away from."""
 
 
+PROBE = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
+
+
 async def test_a_student_reaches_the_hub_and_nothing_else_of_the_cluster(empty: Cluster) -> None:
-    nodes = {n["name"]: n["address"] for n in empty.report()["nodes"]}
+    addresses = {n["name"]: n["address"] for n in empty.report()["nodes"]}
+    hub_ip = empty.sh("hub", "hostname -I").split()[0]
+    near, far = empty.workers()[:2]
+    empty.cordon(far)
+    # Bob is on Ada's node: every node's containers use the same addresses, so a far one's could be Ada's own.
     async with empty.student("ada") as ada, empty.student("bob", computed=False):
-        bobs = empty.server_of("bob")
-        assert bobs
-        inspected = json.loads(empty.sh(bobs["node"], f"docker inspect {bobs['container']}"))[0]["NetworkSettings"]
-        published = int(inspected["Ports"]["8888/tcp"][0]["HostPort"])
-        inside = inspected["IPAddress"] or next(iter(inspected["Networks"].values()))["IPAddress"]
-        home_node = empty.node_of("ada")
-        empty.sh(home_node, "ip address add 169.254.169.254/32 dev lo")
-        empty.sh(home_node, f"nohup python3 -c {shlex.quote(LISTEN)} >/dev/null 2>&1 & echo $! > /run/metadata.pid")
-        try:
-            probe = "python3 -c \"import socket; socket.create_connection(('169.254.169.254', 80), timeout=2)\" && echo open"
-            await wait_for(lambda: empty.sh(home_node, probe, check=False) == "open", 10, "the stand-in to listen")
-            hub_ip = nodes["hub"] if nodes["hub"] != "0.0.0.0" else ""
-            hub_ip = hub_ip or empty.sh("hub", "hostname -I").split()[0]
+        empty.uncordon()
+        empty.cordon(near)
+        async with empty.student("carol", computed=False):
+            ports = {user: _published(empty, user) for user in ("bob", "carol")}
+            assert (empty.node_of("ada"), empty.node_of("bob"), empty.node_of("carol")) == (near, near, far)
+            bob_inside = _inspect(empty, "bob")["Networks"]["bridge"]["IPAddress"]
+            assert bob_inside != _inspect(empty, "ada")["Networks"]["bridge"]["IPAddress"]
             places = {
                 "hub api": (hub_ip, 8081),
                 "metadata": ("169.254.169.254", 80),
-                "bob, published": (nodes[bobs["node"]], published),
-                "bob, bridge": (inside, 8888),
+                "bob on the bridge": (bob_inside, 8888),
+                "bob at the node": (addresses[near], ports["bob"]),
+                "carol at her node": (addresses[far], ports["carol"]),
                 "registry": (hub_ip, 5000),
                 "swarm": (hub_ip, 2377),
-                "proxy api": (hub_ip, 8001),
+                "proxy's api": (hub_ip, 8001),
                 "edge of the hub vm": (hub_ip, 443),
-                "own node, ssh": (nodes[home_node], 22),
-                "own node, gossip": (nodes[home_node], 7946),
+                "ssh of the own node": (addresses[near], 22),
+                "swarm of the own node": (addresses[near], 7946),
             }
-            found = await tell(ada, CONNECT % repr(places))
-        finally:
-            empty.sh(home_node, "kill $(cat /run/metadata.pid); ip address del 169.254.169.254/32 dev lo", check=False)
-        # The same server does answer the hub VM, so it is the filter that kept the student away.
-        reach = (
-            f"python3 -c \"import socket; socket.create_connection(('{nodes[bobs['node']]}', {published}), timeout=4)\""
-        )
-        empty.sh("hub", reach)
+            empty.sh(near, "ip address add 169.254.169.254/32 dev lo")
+            empty.sh(near, f"nohup python3 -c {shlex.quote(LISTEN)} >/dev/null 2>&1 & echo $! > /run/metadata.pid")
+            try:
+                reach = f"python3 -c {shlex.quote(PROBE)} 169.254.169.254 80 && echo open"
+                await wait_for(
+                    lambda: empty.sh(near, reach, check=False).endswith("open"), 10, "the stand-in to listen"
+                )
+                found = await tell(ada, CONNECT % repr(places))
+            finally:
+                stop = "kill $(cat /run/metadata.pid); ip address del 169.254.169.254/32 dev lo"
+                empty.sh(near, stop, check=False)
+            # The servers do answer the hub VM: it is the filter that keeps students away from each other.
+            for user, node in (("bob", near), ("carol", far)):
+                empty.sh("hub", f"python3 -c {shlex.quote(PROBE)} {addresses[node]} {ports[user]}")
     assert found.pop("hub api") is True
     assert [name for name, opened in found.items() if opened] == []
+
+
+def _inspect(cluster: Cluster, user: str) -> dict[str, Any]:
+    command = f"docker inspect {cluster.container_of(user)}"
+    return json.loads(cluster.sh(cluster.node_of(user), command))[0]["NetworkSettings"]
+
+
+def _published(cluster: Cluster, user: str) -> int:
+    """The port of the node at which the student's server is published."""
+    return int(_inspect(cluster, user)["Ports"]["8888/tcp"][0]["HostPort"])
 
 
 async def test_a_student_cannot_open_another_students_server_through_the_edge(empty: Cluster) -> None:
@@ -198,9 +218,7 @@ async def test_memory_limit_ends_the_notebook_and_nothing_else(empty: Cluster) -
         assert {"hub", "proxy", "edge"} <= containers
 
 
-def _any():
-    import random
-
+def _any() -> random.Random:
     return random.Random(0)
 
 

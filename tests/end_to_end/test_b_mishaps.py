@@ -111,7 +111,7 @@ async def test_a_lost_worker_hurts_only_its_students_and_up_replaces_exactly_it(
         await empty.hub("up")
         assert [(kind, name) for _, kind, name in empty.changes("up")] == [("Machine", node)]
         assert sorted(empty.workers()) == sorted(n for n in machines if n != "hub")
-        assert len([n for n in empty.report()["nodes"] if n["name"] == node]) == 1
+        assert len([n for n in empty.nodes() if n["name"] == node]) == 1
         assert empty.machine(node).id != machines[node]
         assert all(empty.machine(n).id == machines[n] for n in machines if n != node)
         await lucky.stay(0, random.Random(0))
@@ -168,7 +168,7 @@ async def test_a_larger_class_adds_nodes_and_a_smaller_one_drains_them(empty: Cl
         scratch_stack.change(empty.stack, {"courses": [{**course, "students": 40}]})
         await empty.hub("up")
         assert empty.changes("up") == [("delete", "Machine", "worker-3")]
-        assert [n["name"] for n in empty.report()["nodes"] if n["name"] == "worker-3"] == []
+        assert [n["name"] for n in empty.nodes() if n["name"] == "worker-3"] == []
         assert empty.container_of("ada") == container
         await ada.stay(0, random.Random(0))
     # The drained student was stopped cleanly, through the hub: a new login starts a new server with the files.

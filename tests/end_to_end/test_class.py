@@ -31,7 +31,7 @@ def test_forty_students_within_a_minute_all_compute_on_the_workers(empty: Cluste
     assert set(nodes) == {"worker-1", "worker-2"}
     assert min(nodes.values()) >= 12
     assert {"hub", "proxy"} <= set(result.memory)
-    assert empty.report()["servers"] == []
+    assert empty.servers() == []
 
 
 def test_the_same_class_is_at_least_twice_as_fast_as_on_the_naive_hub(empty: Cluster) -> None:
