@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 import sys
 from pathlib import Path
 
@@ -151,6 +152,10 @@ def test_only_marked_processes_of_this_stack_are_ended() -> None:
 
     ours, other = sleeper("leftover-test"), sleeper("leftover-other")
     try:
+        # The kernel shows a process's environment a moment after Popen has returned.
+        deadline = time.monotonic() + 10
+        while not (leftovers.find("leftover-test") and leftovers.find("leftover-other")) and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert leftovers.find("leftover-test") == [ours.pid]
         leftovers.end("leftover-test", print)
         assert ours.wait(timeout=10) != 0
