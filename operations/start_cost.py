@@ -158,7 +158,14 @@ async def compute(session: aiohttp.ClientSession, url: str, code: str = CELL) ->
             raise StartCostError(f"starting a kernel: status {reply.status}: {(await reply.text())[:500]}")
         kernel_id = (await reply.json())["id"]
     message_id = uuid.uuid4().hex
-    header = {"msg_id": message_id, "msg_type": "execute_request", "username": USER, "session": "m", "version": "5.3", "date": ""}
+    header = {
+        "msg_id": message_id,
+        "msg_type": "execute_request",
+        "username": USER,
+        "session": "m",
+        "version": "5.3",
+        "date": "",
+    }
     content = {
         "code": code,
         "silent": False,
@@ -169,7 +176,14 @@ async def compute(session: aiohttp.ClientSession, url: str, code: str = CELL) ->
     }
     channel = f"{url}api/kernels/{kernel_id}/channels?session_id=m"
     async with session.ws_connect(channel, max_msg_size=0) as ws:
-        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+        message = {
+            "header": header,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+            "channel": "shell",
+            "buffers": [],
+        }
         await ws.send_json(message)
         async with asyncio.timeout(READY_TIMEOUT_S):
             while True:
@@ -184,15 +198,27 @@ async def compute(session: aiohttp.ClientSession, url: str, code: str = CELL) ->
 
 async def open_page(session: aiohttp.ClientSession, url: str) -> None:
     """The server-side requests that opening JupyterLab makes besides its scripts."""
-    for path in ("lab", "lab/api/settings", "lab/api/translations/default", "lab/api/workspaces/default", "api/kernelspecs",
-                 "api/contents?content=1", "api/sessions", "api/kernels", "api/terminals", "api/me"):
+    for path in (
+        "lab",
+        "lab/api/settings",
+        "lab/api/translations/default",
+        "lab/api/workspaces/default",
+        "api/kernelspecs",
+        "api/contents?content=1",
+        "api/sessions",
+        "api/kernels",
+        "api/terminals",
+        "api/me",
+    ):
         async with session.get(f"{url}{path}") as reply:
             await reply.read()
             if reply.status >= 500:
                 raise StartCostError(f"{path}: status {reply.status}")
 
 
-async def measure_once(image: str, command: Sequence[str] | None, extra_env: dict[str, str], binds: Sequence[str]) -> StartCost:
+async def measure_once(
+    image: str, command: Sequence[str] | None, extra_env: dict[str, str], binds: Sequence[str]
+) -> StartCost:
     """Start one server of the image, compute one cell, and remove the container again."""
     client = docker.from_env()
     token = secrets.token_hex(16)

@@ -77,7 +77,11 @@ class Light:
                 f'"connections": 0, "kernels": 0, "requests": {self.requests}, "user": {json_text(self.user)}}}'
             )
             return "200 OK", "application/json", body
-        return "200 OK", "text/html; charset=utf-8", f"<!doctype html><title>light</title><p>light server of {self.user}</p>"
+        return (
+            "200 OK",
+            "text/html; charset=utf-8",
+            f"<!doctype html><title>light</title><p>light server of {self.user}</p>",
+        )
 
     def report_activity(self) -> str:
         """Tell the hub that this server is alive; returns the hub's status line, empty if there is no hub to tell."""
