@@ -129,10 +129,10 @@ def load_crash(_context: Context, stack: str = "demo") -> None:
 )
 def semester_new(_context: Context, stack: str, like: str = "demo", title: str = "") -> None:
     """Make a stack file for a new semester, with a network and ports of its own."""
-    from operations import stacks
     from operations.paths import ROOT
+    from operations.semesters import new_semester
 
-    path = stacks.new(stack, like=like, title=title)
+    path = new_semester(stack, like, title=title).path
     print(f"{path.relative_to(ROOT)} is there. Edit it, then: ./hub preview --stack {stack}")
 
 

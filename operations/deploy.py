@@ -81,6 +81,11 @@ def destroy(stack: str, *, delete_homes: bool = False) -> Result:
     out = Console()
     out.print(_summary(result))
     if cloud == "local":
+        from providers.localcloud.sweep import sweep
+
+        # A run killed before it could record what it had just made left something that no state knows.
+        for found in sweep(stack):
+            out.print(f"Removed {escape(found)}, which a killed run had left")
         kept = _kept_volumes(stack, delete=delete_homes)
         if kept and delete_homes:
             out.print(f"Deleted the homes: {escape(', '.join(kept))}")

@@ -1,9 +1,8 @@
-"""Which semesters there are, and making a new one."""
+"""Which semesters there are, and reading one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,51 +48,6 @@ def load(stack: str) -> Semester:
     from components.semester import load_stack_file
 
     return load_stack_file(path_of(stack))
-
-
-def new(stack: str, like: str = "demo", title: str = "") -> Path:
-    """A new stack file made from `like`, with a network and ports no other stack of this checkout uses."""
-    if not NAME.fullmatch(stack):
-        path_of(stack)
-    path = STACKS_DIR / f"Pulumi.{stack}.yaml"
-    if path.exists():
-        raise UserError(f"{path.relative_to(ROOT)} exists already. Edit it, or choose another name.")
-    text = path_of(like).read_text("utf-8")
-    others = [_config(STACKS_DIR / f"Pulumi.{name}.yaml") for name in names()]
-
-    def taken(*keys: str) -> set[str]:
-        return {str(_dig(config, keys)) for config in others}
-
-    second = _first_free(lambda n: f"10.{n}.0.0/24", range(88, 250), taken("network", "cidr"))
-    https = _first_free(str, range(8443, 8543), taken("local", "https_port"))
-    registry = _first_free(str, range(5443, 5543), taken("local", "registry_port"))
-    text = _replace(text, r"(\n\s+cidr:\s*)\S+", second)
-    text = _replace(text, r"(\n\s+https_port:\s*)\S+", https)
-    text = _replace(text, r"(\n\s+registry_port:\s*)\S+", registry)
-    text = _replace(text, r"(\n\s+semesterhub:domain:\s*)\S+", f"{stack}.localhost")
-    text = _replace(text, r"(\n\s+semesterhub:title:[ \t]*)[^\n#]+", title or f"Semesterhub {stack}")
-    text = re.sub(
-        r"(\n# )The demo semester:[^\n]*",
-        rf"\1The semester '{stack}': `./hub up --stack {stack}`. Every key is explained in docs/reference.md.",
-        text,
-        count=1,
-    )
-    text = text.replace("https://demo.localhost:8443", f"https://{stack}.localhost:{https}")
-    path.write_text(text, "utf-8")
-    try:
-        load(stack)
-    except Exception:
-        path.unlink()
-        raise
-    return path
-
-
-def _replace(text: str, pattern: str, value: str) -> str:
-    return re.sub(pattern, lambda found: found.group(1) + value, text, count=1)
-
-
-def _first_free(say: Callable[[int], str], numbers: range, taken: set[str]) -> str:
-    return next(candidate for candidate in map(say, numbers) if candidate not in taken)
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,25 +75,6 @@ def test_homes_are_deleted_only_after_their_stack_is_named(repository: Path) -> 
     done = hub(repository, "destroy", "--delete-homes", "--stack", "nothing-here")
     assert done.returncode == 1
     assert "not confirmed; nothing was touched" in done.stderr
-
-
-def test_a_new_semester_gets_a_network_and_ports_of_its_own(
-    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "stacks"
-    folder.mkdir()
-    (folder / "Pulumi.demo.yaml").write_text((repository / "stacks" / "Pulumi.demo.yaml").read_text())
-    monkeypatch.setattr(stacks, "STACKS_DIR", folder)
-    monkeypatch.setattr(stacks, "ROOT", tmp_path)
-    for name in ("fa26", "sp27"):
-        stacks.new(name)
-    made = [stacks.load(name) for name in ("demo", "fa26", "sp27")]
-    assert len({semester.network.cidr for semester in made}) == 3
-    assert len({semester.local.https_port for semester in made}) == 3
-    assert len({semester.local.registry_port for semester in made}) == 3
-    assert len({semester.domain for semester in made}) == 3
-    with pytest.raises(UserError, match="exists already"):
-        stacks.new("fa26")
 
 
 @pytest.mark.parametrize(
