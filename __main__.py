@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 
 import pulumi
 
@@ -14,6 +15,9 @@ try:
     semester_plan = plan(semester)
 except SemesterError as error:
     raise pulumi.RunError(str(error)) from None
+
+if importlib.util.find_spec(f"components.{semester.cloud}") is None:
+    raise pulumi.RunError(f"semesterhub:cloud: {semester.cloud} cannot be deployed yet; `cloud: local` can.")
 
 # Only the chosen cloud's SDK is imported: the other one would cost a second and 100 MB.
 cloud = importlib.import_module(f"components.{semester.cloud}")
