@@ -33,6 +33,11 @@ class Cluster:
         """The Docker container that is the machine `hub` or `worker-1`."""
         return self.client.containers.get(f"semesterhub-{self.stack}-{name}")
 
+    def address(self, name: str) -> str:
+        """The machine's address in the cluster's network."""
+        networks = self.machine(name).attrs["NetworkSettings"]["Networks"]
+        return str(next(iter(networks.values()))["IPAddress"])
+
     def sh(self, machine: str, command: str, *, check: bool = True) -> str:
         """Run a shell command as root on a machine."""
         done = self.machine(machine).exec_run(["sh", "-c", command])
