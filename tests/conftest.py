@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def repository() -> Path:
     """The checkout under test."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """A background job ignores Ctrl-C and hands that down; tests that press it need the usual answer."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
