@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import cast
 
 import docker
 import pytest
@@ -56,7 +57,8 @@ def student(client: docker.DockerClient, student_tag: str) -> Iterator[Container
 
 def run(container: Container, *command: str) -> str:
     """The command's standard output; an unsuccessful one fails the test with all it said."""
-    code, (out, err) = container.exec_run(list(command), demux=True)
+    code, streams = container.exec_run(list(command), demux=True)
+    out, err = cast(tuple[bytes | None, bytes | None], streams)
     assert code == 0, (out or b"").decode() + (err or b"").decode()
     return (out or b"").decode()
 
@@ -97,7 +99,8 @@ def test_every_module_is_compiled_and_valid_whatever_its_time_stamp(student: Con
         "flags = [open(u.cache_from_source(str(p)), 'rb').read(8)[4] for p in files];"
         "print(len(files) > 100, set(flags))"
     )
-    assert run(student, "python3", "-c", code).strip() == "True {1}"  # 1: hash-based and unchecked (3: checked, 0: time stamp)
+    # Flag 1: hash-based and unchecked (3: hash-based and checked, 0: by time stamp).
+    assert run(student, "python3", "-c", code).strip() == "True {1}"
 
 
 @pytest.mark.swarm
