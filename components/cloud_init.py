@@ -103,7 +103,18 @@ def user_data(node: NodeConfig) -> str:
         ],
     }
     text = "#cloud-config\n" + yaml.safe_dump(document, sort_keys=False, width=1_000_000)
-    packed = len(gzip.compress(text.encode(), mtime=0))
+    packed = len(compressed(text))
     if packed > USER_DATA_LIMIT_BYTES:
         raise ValueError(f"user-data is {packed} bytes compressed; EC2 takes {USER_DATA_LIMIT_BYTES}")
     return text
+
+
+def compressed(text: str) -> bytes:
+    """As a machine gets it: cloud-init unpacks gzip by itself. Equal texts give equal bytes."""
+    return gzip.compress(text.encode(), compresslevel=9, mtime=0)
+
+
+def encoded(text: str) -> str:
+    """User-data as a cloud's API takes it, base64 of gzip: a launch template's `user_data`, an instance's
+    `user_data_base64`, a VM's `customData`."""
+    return base64.b64encode(compressed(text)).decode()

@@ -32,12 +32,13 @@ def daemon_config(node: NodeConfig) -> dict[str, object]:
     config: dict[str, object] = {
         "bip": ".".join([*octets[:3], str(int(octets[3]) + 1)]) + f"/{prefix}",
         "icc": False,
-        "insecure-registries": [node.registry],
         "log-driver": "json-file",
         "log-opts": {"max-size": "10m", "max-file": "3"},
         "max-concurrent-downloads": 6,
         "no-new-privileges": True,
     }
+    if node.own_registry:
+        config["insecure-registries"] = [node.own_registry]
     if node.student_memory_mib:
         config["node-generic-resources"] = [f"student-memory-mib={node.student_memory_mib}"]
     return config
@@ -45,7 +46,7 @@ def daemon_config(node: NodeConfig) -> dict[str, object]:
 
 def ensure_docker(node: NodeConfig) -> None:
     """Docker and the packet filter's tools are installed, configured and answering."""
-    packages = ["docker.io", "iptables"] + (["docker-registry"] if node.is_hub else [])
+    packages = ["docker.io", "iptables"] + (["docker-registry"] if node.is_hub and node.own_registry else [])
     if run("dpkg-query", "-W", "-f", "${Status}\n", *packages, check=False).count("install ok") < len(packages):
         run("apt-get", "update", timeout_s=300)
         run("apt-get", "install", "-y", "--no-install-recommends", *packages, timeout_s=900)
@@ -65,7 +66,7 @@ def docker_answers() -> bool:
 
 def ensure_registry(node: NodeConfig) -> None:
     """The cluster's image registry, on the hub VM. Its clients pin digests, so what they get cannot be swapped."""
-    if not node.is_hub:
+    if not (node.is_hub and node.own_registry):
         return
     if not port_answers(node.registry_port):
         run("systemctl", "restart", "docker-registry.service")

@@ -39,7 +39,7 @@ def input_rules(node: NodeConfig) -> list[str]:
     for protocol, ports in SWARM_PORTS.items():
         rules += [f"-s {node.cluster_cidr} -p {protocol} --dport {port} -j RETURN" for port in ports]
     if node.is_hub:
-        for port in (node.hub_api_port, node.registry_port):
+        for port in (node.hub_api_port, *([node.registry_port] if node.own_registry else [])):
             rules.append(f"-s {node.cluster_cidr} -p tcp --dport {port} -j RETURN")
         rules += [f"-p tcp --dport {port} -j RETURN" for port in node.open_ports]
     else:

@@ -41,6 +41,13 @@ def test_it_says_so_when_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
         cloud_init.user_data(node())
 
 
+def test_a_cloud_gets_it_packed_and_always_alike() -> None:
+    text = cloud_init.user_data(node("hub"))
+    packed = base64.b64decode(cloud_init.encoded(text))
+    assert gzip.decompress(packed).decode() == text
+    assert len(packed) <= 16_384 and cloud_init.encoded(text) == cloud_init.encoded(text)
+
+
 def test_the_node_file_is_what_the_agent_reads() -> None:
     written = json.loads(files("worker")["/etc/semesterhub/node.json"]["content"])
     assert written["role"] == "worker" and written["student_memory_mib"] == 5376

@@ -112,6 +112,21 @@ def test_docker_keeps_students_apart_and_advertises_only_what_students_may_have(
     assert worker["insecure-registries"] == ["10.88.0.2:5000"]
 
 
+def test_with_a_registry_of_the_cloud_the_hub_has_none_of_its_own() -> None:
+    cloud = node("hub", registry="123456789012.dkr.ecr.us-west-2.amazonaws.com")
+    assert "insecure-registries" not in boot.daemon_config(cloud)
+    registry = {"i": "eth0", "s": "10.88.0.11", "p": "tcp", "dport": 5000, "state": "NEW"}
+    assert verdict(firewall.input_rules(node("hub")), **registry) == "RETURN"
+    assert verdict(firewall.input_rules(cloud), **registry) == "DROP"
+
+
+def test_node_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "node.json"
+    wanted = node(cloud="aws", images=("a@sha256:1", "b@sha256:2"), open_ports=(443,), homes="nfs4:fs-1.efs:/")
+    file.write_text(json.dumps(vars(wanted)))
+    assert config.load(file) == wanted
+
+
 def test_node_file_with_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
     file = tmp_path / "node.json"
     file.write_text(json.dumps({**vars(node()), "hub_adress": "10.0.0.1"}))
