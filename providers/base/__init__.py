@@ -8,18 +8,20 @@ logging and the plugin's life as a child process are dealt with here.
 from __future__ import annotations
 
 from providers.base.errors import Cancelled, CheckFailure, PartialFailure, ProviderError
-from providers.base.handler import Context, Created, Handler, Observed, Provider
-from providers.base.schema import Field, Schema
+from providers.base.handler import Context, Created, Function, Handler, Observed, Provider
+from providers.base.schema import ANY, Field, Schema
 from providers.base.server import serve
 from providers.base.values import UNKNOWN, contains_unknown
 
 __all__ = [
+    "ANY",
     "UNKNOWN",
     "Cancelled",
     "CheckFailure",
     "Context",
     "Created",
     "Field",
+    "Function",
     "Handler",
     "Observed",
     "PartialFailure",

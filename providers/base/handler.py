@@ -31,6 +31,9 @@ class Context:
     timeout_s: float = 0.0
     """The resource's custom timeout; 0 where none was set."""
     cancel: threading.Event = field(default_factory=threading.Event)
+    random_seed: bytes = b""
+    """In `check`: what a generated name is derived from. The same for each check of one run's resource, so that the
+    preview's name and the update's agree."""
 
     @property
     def name(self) -> str:
@@ -161,17 +164,34 @@ class Handler:
         raise NotImplementedError
 
 
+class Function:
+    """One function of the provider (a program's `get_...` call). Arguments are known: the engine waits for them."""
+
+    token: ClassVar[str]
+    schema: ClassVar[Schema]
+    secret_results: ClassVar[frozenset[str]] = frozenset()
+
+    def invoke(self, ctx: Context, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The results."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Provider:
-    """A plugin: its package name, its version, its resource types."""
+    """A plugin: its package name, its version, its resource types and functions."""
 
     name: str
     version: str
     handlers: tuple[Handler, ...]
+    functions: tuple[Function, ...] = ()
 
     def handler(self, token: str) -> Handler | None:
         """The handler of a type token."""
         return next((h for h in self.handlers if h.token == token), None)
+
+    def function(self, token: str) -> Function | None:
+        """The function of a token."""
+        return next((f for f in self.functions if f.token == token), None)
 
     def check_config(self, ctx: Context, news: Mapping[str, Any]) -> list[CheckFailure]:
         """What is wrong with the provider's own configuration. By default it takes none."""

@@ -14,6 +14,11 @@ from typing import Any, Literal
 from providers.base.errors import CheckFailure
 from providers.base.values import UNKNOWN, contains_unknown
 
+class Free:
+    """The kind of a value that the provider does not look into."""
+
+
+ANY = Free()
 REQUIRED: Any = object()
 """Default of a property that must be given."""
 
@@ -36,7 +41,7 @@ class MapOf:
 class Field:
     """One input.
 
-    `kind`: `str`, `int`, `float`, `bool`, `ListOf`, `MapOf` or a `Schema` (an object). `replace`: a change needs a new
+    `kind`: `str`, `int`, `float`, `bool`, `ListOf`, `MapOf`, a `Schema` (an object) or `ANY`. `replace`: a change needs a new
     resource. `secret`: never shown, and kept encrypted in the state. `check`: gets a known value, returns what is wrong
     with it and what to do, or None. `doc` names the property for humans, with its unit.
     """
@@ -97,7 +102,7 @@ class Schema:
         return {name for name, spec in self.fields.items() if spec.secret}
 
 
-Kind = type[str] | type[int] | type[float] | type[bool] | ListOf | MapOf | Schema
+Kind = type[str] | type[int] | type[float] | type[bool] | ListOf | MapOf | Schema | Free
 
 _NAMES: dict[Any, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -113,10 +118,12 @@ def _checked(kind: Kind, value: Any, path: str, spec: Field, failures: list[Chec
         return value
 
     before = len(failures)
-    if isinstance(kind, ListOf):
+    if isinstance(kind, Free):
+        result: Any = value
+    elif isinstance(kind, ListOf):
         if not isinstance(value, list):
             return refuse("a list")
-        result: Any = [
+        result = [
             _checked(kind.item, v, f"{path}[{i}]", _inner(spec), failures, hide) for i, v in enumerate(value)
         ]
     elif isinstance(kind, (MapOf, Schema)):

@@ -78,6 +78,29 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
         return self._answer(context, request, run)
 
+    # --- functions
+
+    def Invoke(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        def run() -> Any:
+            function = self.provider.function(request.tok)
+            if function is None:
+                known = ", ".join(f.token for f in self.provider.functions) or "none"
+                raise ProviderError(
+                    f"the provider `{self.provider.name}` has no function `{request.tok}`. It has: {known}."
+                )
+            given, secrets = decode(request.args)
+            hidden = frozenset(secrets | function.schema.secret_names())
+            arguments, wrong = function.schema.check(given, hidden)
+            if wrong:
+                return provider_pb2.InvokeResponse(failures=_failures(wrong, given, hidden))
+            results = function.invoke(Context(urn="", log=self.log, cancel=self.cancel), arguments)
+            answer = provider_pb2.InvokeResponse()
+            # The protocol's name of this field is no name in Python.
+            getattr(answer, "return").CopyFrom(encode(results, function.secret_results))
+            return answer
+
+        return self._answer(context, request, run)
+
     # --- resources
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -200,6 +223,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             preview=bool(getattr(request, "preview", False)),
             timeout_s=float(getattr(request, "timeout", 0.0)),
             cancel=self.cancel,
+            random_seed=bytes(getattr(request, "randomSeed", b"")),
         )
 
     def _handler(self, request: Any) -> Handler:

@@ -16,10 +16,12 @@ import pytest
 
 from operations.paths import ROOT
 from providers.base import (
+    ANY,
     UNKNOWN,
     Context,
     Created,
     Field,
+    Function,
     Handler,
     Observed,
     PartialFailure,
@@ -119,6 +121,17 @@ class Thing(Handler):
         self.real.pop(id, None)
 
 
+class Lookup(Function):
+    token: ClassVar[str] = "toy:index:lookup"
+    schema: ClassVar[Schema] = Schema({"name": Field(str, "its name"), "filters": Field(ANY, "filters", default=None)})
+    secret_results: ClassVar[frozenset[str]] = frozenset({"key"})
+
+    def invoke(self, ctx: Context, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if arguments["name"] == "nobody":
+            raise ProviderError("there is no `nobody`.")
+        return {"found": arguments["name"], "filters": arguments.get("filters"), "key": "k"}
+
+
 class Engine(engine_pb2_grpc.EngineServicer):
     """The engine's side of logging."""
 
@@ -165,7 +178,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     engine_port = engine_server.add_insecure_port("127.0.0.1:0")
     engine_server.start()
     thing = Thing()
-    server, port, servicer = build_server(Provider("toy", "1.2.3", (thing,)), EngineLog(f"127.0.0.1:{engine_port}"))
+    server, port, servicer = build_server(Provider("toy", "1.2.3", (thing,), (Lookup(),)), EngineLog(f"127.0.0.1:{engine_port}"))
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Rig(provider_pb2_grpc.ResourceProviderStub(channel), thing, engine, servicer)
     server.stop(None)
@@ -463,6 +476,34 @@ def test_configuration_is_refused(rig: Rig) -> None:
     configured = rig.stub.Configure(provider_pb2.ConfigureRequest(args=encode({})))
     assert configured.acceptSecrets and configured.supportsPreview
     assert rig.stub.GetPluginInfo(provider_pb2_grpc.google_dot_protobuf_dot_empty__pb2.Empty()).version == "1.2.3"
+
+
+def test_a_function_answers_and_marks_its_secrets(rig: Rig) -> None:
+    given = {"name": "a", "filters": [{"anything": 1}, "at all"]}
+    answer = rig.stub.Invoke(provider_pb2.InvokeRequest(tok=Lookup.token, args=encode(given)))
+    results, secrets = decode(getattr(answer, "return"))
+    assert results == {"found": "a", "filters": given["filters"], "key": "k"} and secrets == {"key"}
+
+
+def test_a_function_refuses_what_it_does_not_know(rig: Rig) -> None:
+    answer = rig.stub.Invoke(provider_pb2.InvokeRequest(tok=Lookup.token, args=encode({"nam": "a"})))
+    assert {f.property for f in answer.failures} == {"nam", "name"}
+    with pytest.raises(grpc.RpcError, match="there is no `nobody`"):
+        rig.stub.Invoke(provider_pb2.InvokeRequest(tok=Lookup.token, args=encode({"name": "nobody"})))
+    with pytest.raises(grpc.RpcError, match="no function `toy:index:other`. It has: toy:index:lookup"):
+        rig.stub.Invoke(provider_pb2.InvokeRequest(tok="toy:index:other", args=encode({})))
+
+
+def test_check_hands_on_the_seed_for_generated_names(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[bytes] = []
+
+    def check(ctx: Context, *_: Any) -> Any:
+        seeds.append(ctx.random_seed)
+        return {}, []
+
+    monkeypatch.setattr(rig.thing, "check", check)
+    rig.stub.Check(provider_pb2.CheckRequest(urn=URN, type=Thing.token, randomSeed=b"seed"))
+    assert seeds == [b"seed"]
 
 
 PLUGIN = ROOT / "providers" / "localcloud" / "pulumi-resource-localcloud"
