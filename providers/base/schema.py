@@ -14,6 +14,7 @@ from typing import Any, Literal
 from providers.base.errors import CheckFailure
 from providers.base.values import UNKNOWN, contains_unknown
 
+
 class Free:
     """The kind of a value that the provider does not look into."""
 
@@ -123,9 +124,7 @@ def _checked(kind: Kind, value: Any, path: str, spec: Field, failures: list[Chec
     elif isinstance(kind, ListOf):
         if not isinstance(value, list):
             return refuse("a list")
-        result = [
-            _checked(kind.item, v, f"{path}[{i}]", _inner(spec), failures, hide) for i, v in enumerate(value)
-        ]
+        result = [_checked(kind.item, v, f"{path}[{i}]", _inner(spec), failures, hide) for i, v in enumerate(value)]
     elif isinstance(kind, (MapOf, Schema)):
         if not isinstance(value, Mapping):
             return refuse("an object" if isinstance(kind, Schema) else "a map")

@@ -178,7 +178,9 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     engine_port = engine_server.add_insecure_port("127.0.0.1:0")
     engine_server.start()
     thing = Thing()
-    server, port, servicer = build_server(Provider("toy", "1.2.3", (thing,), (Lookup(),)), EngineLog(f"127.0.0.1:{engine_port}"))
+    server, port, servicer = build_server(
+        Provider("toy", "1.2.3", (thing,), (Lookup(),)), EngineLog(f"127.0.0.1:{engine_port}")
+    )
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Rig(provider_pb2_grpc.ResourceProviderStub(channel), thing, engine, servicer)
     server.stop(None)
@@ -490,7 +492,7 @@ def test_a_function_refuses_what_it_does_not_know(rig: Rig) -> None:
     assert {f.property for f in answer.failures} == {"nam", "name"}
     with pytest.raises(grpc.RpcError, match="there is no `nobody`"):
         rig.stub.Invoke(provider_pb2.InvokeRequest(tok=Lookup.token, args=encode({"name": "nobody"})))
-    with pytest.raises(grpc.RpcError, match="no function `toy:index:other`. It has: toy:index:lookup"):
+    with pytest.raises(grpc.RpcError, match=r"no function `toy:index:other`\. It has: toy:index:lookup"):
         rig.stub.Invoke(provider_pb2.InvokeRequest(tok="toy:index:other", args=encode({})))
 
 
