@@ -15,7 +15,9 @@ from .config import AgentError
 def run(*command: str, timeout_s: float = 60, check: bool = True, stdin: str | None = None) -> str:
     """Standard output of a command; AgentError with its last lines when it fails and ``check`` is set."""
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
     except FileNotFoundError as error:
         raise AgentError(f"{command[0]} is not installed on this machine") from error
     except subprocess.TimeoutExpired as error:

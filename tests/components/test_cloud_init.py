@@ -57,12 +57,8 @@ def test_the_node_file_is_what_the_agent_reads() -> None:
 def test_the_agent_in_the_user_data_runs_without_anything_installed(tmp_path: Path) -> None:
     agent = tmp_path / "semesterhub-node"
     agent.write_bytes(base64.b64decode(files("hub")[cloud_init.AGENT_PATH]["content"]))
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", str(agent), "--help"], capture_output=True, text=True, timeout=30, check=False
-    )
+    done = subprocess.run([sys.executable, "-I", "-S", str(agent), "--help"], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0 and "drain" in done.stdout
-    wrong = subprocess.run(
-        [sys.executable, "-I", "-S", str(agent), "apply"], capture_output=True, text=True, timeout=30, check=False
-    )
+    wrong = subprocess.run([sys.executable, "-I", "-S", str(agent), "apply"], capture_output=True, text=True, timeout=30, check=False)
     assert wrong.returncode == 1 and wrong.stderr.startswith("semesterhub-node: /etc/semesterhub/node.json")
     assert "Traceback" not in wrong.stderr

@@ -55,7 +55,5 @@ def test_every_container_is_pinned_and_only_the_hub_gets_the_docker_socket() -> 
 
 def test_no_secret_value_is_in_the_bundle() -> None:
     text = "".join(bundle("demo", DEMO, PLAN, IMAGES))
-    assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][1]["secret_env"] == {
-        "CONFIGPROXY_AUTH_TOKEN": "proxy_token"
-    }
+    assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][1]["secret_env"] == {"CONFIGPROXY_AUTH_TOKEN": "proxy_token"}
     assert "password" not in text.replace("admin_password", "").replace("student_password", "")
