@@ -53,6 +53,7 @@ _ACCOUNT_FORMS = {
 }
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".test", ".invalid", ".internal")
 _TAG_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,62}")
+_TAG_VALUE = re.compile(r"[\w .:/=+\-@]*")
 _MOVE = "homes and logins live there; make a new stack with `./hub semester.new` and move the class"
 
 
@@ -252,6 +253,13 @@ class Semester(Keys):
                 )
             if len(value) > 256:
                 raise wrong("a tag value of at most 256 characters", "shorten it", at=f"tags.{name}", value=show(value))
+            if not _TAG_VALUE.fullmatch(value):
+                raise wrong(
+                    "a tag value of letters, digits, spaces and _ . : / = + - @: IAM and S3 refuse others",
+                    "remove the other characters",
+                    at=f"tags.{name}",
+                    value=show(value),
+                )
         return self
 
     @property
