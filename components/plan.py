@@ -8,7 +8,7 @@ class grows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from ipaddress import IPv4Network
@@ -24,11 +24,21 @@ from components.plan_nodes import (
     allocatable_mib,
     nodes_needed,
     overlays_needed,
+    pods_max,
 )
 from components.semester import Course, Problem, Semester, SemesterError
 from components.semester_errors import listing, nearest, show
 
-__all__ = ["CoursePlan", "NodePoolPlan", "Plan", "SubnetPlan", "overlays_needed", "plan", "worker_name"]
+__all__ = [
+    "CoursePlan",
+    "NodePoolPlan",
+    "Plan",
+    "SubnetPlan",
+    "nodes_for",
+    "overlays_needed",
+    "plan",
+    "worker_name",
+]
 
 REGISTRY_PORT = 5000
 """Of the registry on the hub VM, inside the cluster."""
@@ -72,6 +82,8 @@ class NodePoolPlan:
     allocatable_memory_mib: int
     servers_per_node: int
     """The most servers of this semester that one worker holds at once."""
+    pods_per_node: int
+    """Kubernetes: the most pods of one worker, the system's included; what the node pool is to be told. Else 0."""
     ips: tuple[str, ...]
 
     @property
@@ -138,6 +150,7 @@ def plan(semester: Semester) -> Plan:
             memory_gib=size.memory_gib,
             allocatable_memory_mib=capacity.memory_mib,
             servers_per_node=max(capacity.holds(demand) for demand in _demands(courses)),
+            pods_per_node=pods_max(semester.cloud, size.name) if semester.orchestrator == "kubernetes" else 0,
             ips=ips,
         ),
         peak_servers=peak,
@@ -150,7 +163,8 @@ def plan(semester: Semester) -> Plan:
 
 def _course(course: Course) -> CoursePlan:
     # A share such as 0.7 is not exact in binary: 0.7 * 10 would round up to 8 without the decimal reading.
-    peak = math.ceil(course.students * Fraction(str(course.peak_concurrency)))
+    shares = [course.peak_concurrency, *(exam.peak_concurrency for exam in course.exams)]
+    peak = math.ceil(course.students * Fraction(str(max(shares))))
     return CoursePlan(
         id=course.id,
         students=course.students,
@@ -167,6 +181,17 @@ def _demands(courses: tuple[CoursePlan, ...]) -> list[Demand]:
         Demand(course.peak_servers, course.memory_guarantee_mib, Fraction(str(course.cpu_guarantee)))
         for course in courses
     ]
+
+
+def nodes_for(semester: Semester, planned: Plan, servers: Mapping[str, int]) -> int:
+    """Workers for this many servers of each course (by its id), spare ones included: from nodes.min to nodes.max."""
+    size = NodeSize(planned.workers.instance_type, planned.workers.vcpus, planned.workers.memory_gib)
+    demands = [
+        Demand(servers.get(course.id, 0), course.memory_guarantee_mib, Fraction(str(course.cpu_guarantee)))
+        for course in planned.courses
+    ]
+    needed = nodes_needed(_capacity(semester, size), demands) + semester.nodes.spare
+    return min(max(semester.nodes.min, needed), semester.nodes.max)
 
 
 def _refuse(key: str, value: object, allowed: str, remedy: str) -> SemesterError:
@@ -187,6 +212,13 @@ def _addresses_are_free(semester: Semester) -> None:
             )
 
 
+def _places(semester: Semester, size: NodeSize) -> int:
+    """Servers of one node, however small they are: ports of its bridge, or pods."""
+    if semester.orchestrator == "kubernetes":
+        return pods_max(semester.cloud, size.name) - SYSTEM_PODS_PER_NODE
+    return _bridge_ports(semester)
+
+
 def _bridge_ports(semester: Semester) -> int:
     # Network, gateway (docker0 itself) and broadcast addresses are no servers.
     return min(BRIDGE_PORTS_MAX, semester.network.bridge_cidr.num_addresses - 3)
@@ -195,7 +227,7 @@ def _bridge_ports(semester: Semester) -> int:
 def _capacity(semester: Semester, size: NodeSize) -> NodeCapacity:
     reserved = Fraction(0) if semester.cloud == "local" else CLOUD_VCPU_RESERVED
     return NodeCapacity(
-        allocatable_mib(size, semester.nodes.system_reserved_gib), size.vcpus - reserved, _bridge_ports(semester)
+        allocatable_mib(size, semester.nodes.system_reserved_gib), size.vcpus - reserved, _places(semester, size)
     )
 
 

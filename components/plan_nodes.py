@@ -49,6 +49,19 @@ INSTANCE_TYPES: dict[str, tuple[NodeSize, ...]] = {
         NodeSize("Standard_E32as_v5", 32, 256),
     ),
 }
+_AWS_PODS = {"large": 29, "xlarge": 58, "2xlarge": 58, "4xlarge": 234, "8xlarge": 234}
+_AZURE_PODS = 250
+
+
+def pods_max(cloud: str, size_name: str) -> int:
+    """Most pods of a Kubernetes node, the system's included, each with an address of the cloud's network.
+
+    AWS: network interfaces x (addresses of each - 1) + 2 of the m6i and r6i sizes (docs.aws.amazon.com/ec2, "Maximum IP
+    addresses per network interface"; eni-max-pods.txt of the EKS AMI). Azure CNI: 250 (learn.microsoft.com, AKS quotas).
+    """
+    return _AWS_PODS[size_name.rpartition(".")[2]] if cloud == "aws" else _AZURE_PODS
+
+
 LOCAL_SIZE = NodeSize("", 2, 6)
 """A worker on this machine when the stack names no size: three of them and the hub VM fit a laptop of 24 GiB."""
 

@@ -38,12 +38,34 @@ def course_images() -> list[str]:
     return sorted(file.parent.name for file in CATALOGUE.glob("*/Dockerfile") if file.parent.name not in SYSTEM_IMAGES)
 
 
+class Holiday(Keys):
+    """Days without meetings; exams on them take place."""
+
+    title: Title = key("Its name.", example="Thanksgiving")
+    starts: Day = key("First day.", example="2026-11-25", allowed="a day as YYYY-MM-DD")
+    ends: Day | None = key(
+        "Last day; default: the first one.", default=None, example="2026-11-27", allowed="a day as YYYY-MM-DD"
+    )
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        if self.ends is not None and self.ends < self.starts:
+            raise wrong(f"a day not before starts ({self.starts})", "correct the two", at="ends", value=str(self.ends))
+        return self
+
+
 class Term(Keys):
     """When the semester runs."""
 
     starts: Day = key("First day of the semester.", example="2026-08-26", allowed="a day as YYYY-MM-DD")
     ends: Day = key("Last day of the semester.", example="2026-12-18", allowed="a day as YYYY-MM-DD")
     timezone: Timezone = key("The time zone of all times in this file.", example="America/Los_Angeles")
+    holidays: tuple[Holiday, ...] = key(
+        "Days without meetings: the nodes stay few.",
+        default=(),
+        allowed="a list of mappings with title, starts and perhaps ends",
+        example=[{"title": "Thanksgiving", "starts": '"2026-11-25"', "ends": '"2026-11-27"'}],
+    )
 
     @model_validator(mode="after")
     def _forward(self) -> Self:
@@ -82,6 +104,20 @@ class Meeting(Keys):
     )
     starts: TimeOfDay = key("Begin, in the term's time zone.", example='"10:00"')
     ends: TimeOfDay = key("End, in the term's time zone.", example='"11:00"')
+    peak_concurrency: float | None = number(
+        "Share of the course that works at the same moment in this meeting; default: the course's.",
+        "share",
+        ge=0.01,
+        le=1,
+        default=None,
+        example=0.7,
+    )
+    cancelled: tuple[Day, ...] = key(
+        "Days on which this meeting does not take place, besides the term's holidays.",
+        default=(),
+        allowed="a list of days as YYYY-MM-DD",
+        example=['"2026-09-07"'],
+    )
 
     @model_validator(mode="after")
     def _forward(self) -> Self:
@@ -162,8 +198,16 @@ class Course(Keys):
         le=1,
         default=1.0,
     )
+    background_concurrency: float = number(
+        "Share of the class that works at any time outside meetings, such as on homework in the evening.",
+        "share",
+        ge=0,
+        le=1,
+        default=0.1,
+    )
     meetings: tuple[Meeting, ...] = key(
-        "Weekly meetings.",
+        "Weekly meetings. With meetings, exams or a calendar the nodes follow them; without any, the nodes for the whole "
+        "class always stand.",
         default=(),
         allowed="a list of mappings with days, starts, ends",
         example=[{"days": ["mon", "wed"], "starts": '"10:00"', "ends": '"11:00"'}],
@@ -175,7 +219,7 @@ class Course(Keys):
         example=[{"title": "Midterm", "starts": '"2026-10-16 19:00"', "ends": '"2026-10-16 21:00"'}],
     )
     calendar: RelativePath | None = key(
-        "An iCal file in this repository with more meetings and exams.",
+        "An iCal file in this repository with more meetings and exams (category EXAM: an exam; HOLIDAY: no meetings).",
         default=None,
         example="stacks/data8.ics",
         allowed="a path in the repository",

@@ -76,6 +76,20 @@ class Nodes(Keys):
     system_reserved_gib: float = number(
         "Memory of a worker kept for its system, Docker and caches.", "GiB", ge=0.25, le=64, default=0.75, example=0.75
     )
+    warm_up_min: int = number(
+        "How long before a meeting or exam its nodes are started: booting and fetching images takes minutes.",
+        "minutes",
+        ge=0,
+        le=240,
+        default=20,
+    )
+    cool_down_min: int = number(
+        "How long after a meeting or exam its nodes stay: students finish what they began.",
+        "minutes",
+        ge=0,
+        le=720,
+        default=30,
+    )
     drain_timeout_s: int = number(
         "How long a node that goes away waits for its servers to end by themselves.", "s", ge=0, le=86400, default=600
     )

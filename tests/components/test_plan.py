@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from components.plan import Plan, overlays_needed, plan
+from components.plan import Plan, nodes_for, overlays_needed, plan
 from components.plan_nodes import BRIDGE_PORTS_MAX, Demand, NodeCapacity, nodes_needed
 from components.semester import Semester, SemesterError, from_mapping, load_stack_file
 
@@ -258,3 +258,26 @@ def test_a_larger_class_never_gets_fewer_workers(one: int, other: int) -> None:
     few, many = (plan(semester(course={"students": n})) for n in sorted((one, other)))
     assert few.workers.count <= many.workers.count
     assert many.workers.ips[: few.workers.count] == few.workers.ips
+
+
+def test_an_exam_of_everybody_counts_even_when_lectures_see_less() -> None:
+    exam = {"title": "Final", "starts": "2026-12-15 08:00", "ends": "2026-12-15 11:00"}
+    assert plan(semester(course={"peak_concurrency": 0.5})).peak_servers == 20
+    assert plan(semester(course={"peak_concurrency": 0.5, "exams": [exam]})).peak_servers == 40
+
+
+def test_a_kubernetes_node_holds_no_more_servers_than_pods() -> None:
+    course = {"students": 1000, "memory_guarantee_gib": 0.0625, "memory_limit_gib": 1, "cpu_guarantee": 0}
+    nodes = {"max": 500, "instance_type": "r6i.2xlarge"}
+    workers = plan(cloud("aws", course=course, nodes=nodes, orchestrator="kubernetes")).workers
+    assert (workers.pods_per_node, workers.servers_per_node) == (58, 46)
+    assert workers.count == math.ceil(1000 / 46)
+    assert plan(cloud("aws", course=course, nodes=nodes)).workers.servers_per_node == BRIDGE_PORTS_MAX
+
+
+def test_nodes_for_part_of_a_class_stay_between_min_and_max() -> None:
+    course = {"students": 480, "memory_guarantee_gib": 0.5}
+    nodes = {"min": 2, "max": 5, "spare": 1, "instance_type": "r6i.2xlarge"}
+    whole = cloud("aws", course=course, nodes=nodes)
+    servers = (0, 100, 200, 480, 2000)
+    assert [nodes_for(whole, plan(whole), {"data8": count}) for count in servers] == [2, 2, 3, 5, 5]
