@@ -9,34 +9,50 @@ from invoke.context import Context
 from invoke.tasks import task
 
 STACK = "which semester: a file stacks/Pulumi.<name>.yaml"
+SANDBOX = "offline: against an emulator of the cloud on this machine, without an account"
 
 
-@task(help={"stack": STACK})
-def up(_context: Context, stack: str = "demo") -> None:
+@task(help={"stack": STACK, "sandbox": SANDBOX})
+def up(_context: Context, stack: str = "demo", sandbox: bool = False) -> None:
     """Deploy a semester, or bring it to what its stack file says now. May be run again at any time."""
     from operations import deploy
 
-    deploy.up(stack)
+    deploy.up(stack, sandbox=sandbox)
 
 
-@task(help={"stack": STACK})
-def preview(_context: Context, stack: str = "demo") -> None:
+@task(help={"stack": STACK, "sandbox": SANDBOX})
+def preview(_context: Context, stack: str = "demo", sandbox: bool = False) -> None:
     """Show what `up` would change, without changing anything."""
     from operations import deploy
 
-    deploy.preview(stack)
+    deploy.preview(stack, sandbox=sandbox)
+
+
+@task(help={"stack": STACK, "sandbox": SANDBOX})
+def refresh(_context: Context, stack: str = "demo", sandbox: bool = False) -> None:
+    """Look at what is really there, and show what differs from what `up` left. The next `up` puts it right."""
+    from operations import deploy
+
+    deploy.refresh(stack, sandbox=sandbox)
 
 
 @task(
-    help={"stack": STACK, "delete-homes": "also delete the students' files", "yes": "do not ask before deleting them"}
+    help={
+        "stack": STACK,
+        "delete-homes": "also delete the students' files",
+        "yes": "do not ask before deleting them",
+        "sandbox": SANDBOX,
+    }
 )
-def destroy(_context: Context, stack: str = "demo", delete_homes: bool = False, yes: bool = False) -> None:
+def destroy(
+    _context: Context, stack: str = "demo", delete_homes: bool = False, yes: bool = False, sandbox: bool = False
+) -> None:
     """Remove a semester's machines, networks and services. Students' homes stay unless --delete-homes."""
     from operations import deploy
 
-    if delete_homes:
+    if delete_homes and not sandbox:
         deploy.confirm_delete_homes(stack, yes=yes)
-    deploy.destroy(stack, delete_homes=delete_homes)
+    deploy.destroy(stack, delete_homes=delete_homes, sandbox=sandbox)
 
 
 @task(help={"stack": STACK})
@@ -152,7 +168,7 @@ def image_list(_context: Context) -> None:
     image_tasks.show()
 
 
-namespace = Collection(up, preview, destroy, status, test, lint, lock, schema)
+namespace = Collection(up, preview, refresh, destroy, status, test, lint, lock, schema)
 namespace.add_collection(Collection("load", load_class, load_compare, load_crash))
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_list))

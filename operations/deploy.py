@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import docker
@@ -24,17 +26,19 @@ TELLING_S = 1.0
 """Resources that took less are summed up in one row."""
 
 
-def up(stack: str) -> Result:
+def up(stack: str, *, sandbox: bool = False) -> Result:
     """Bring the stack to what its file says, and say how to reach it."""
     began = time.monotonic()
     semester = stacks.load(stack)
-    engine = _engine(stack, str(semester.cloud))
-    prepared_s = time.monotonic() - began
-    result = engine.run("up")
+    with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
+        prepared_s = time.monotonic() - began
+        result = engine.run("up")
     out = Console()
     if result.changed:
         out.print(time_table(result, prepared_s))
     out.print(_summary(result))
+    if sandbox:
+        return result  # nobody can sign in to a hub that is not there
     _save_certificate(stack, result.outputs)
     out.print(_logins(stack, result.outputs))
     return result
@@ -49,10 +53,25 @@ def _save_certificate(stack: str, outputs: dict[str, Any]) -> None:
         path.write_text(certificate, "utf-8")
 
 
-def preview(stack: str) -> Result:
+def preview(stack: str, *, sandbox: bool = False) -> Result:
     """Say what `up` would change, and change nothing."""
     semester = stacks.load(stack)
-    result = _engine(stack, str(semester.cloud)).run("preview")
+    with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
+        result = engine.run("preview")
+    _show_changes(result)
+    return result
+
+
+def refresh(stack: str, *, sandbox: bool = False) -> Result:
+    """Look at what is really there, say what differs from the state, and take that into the state."""
+    semester = stacks.load(stack)
+    with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
+        result = engine.run("refresh")
+    _show_changes(result)
+    return result
+
+
+def _show_changes(result: Result) -> None:
     out = Console()
     changes = [r for r in result.resources if r.op not in QUIET_OPS and r.custom]
     if changes:
@@ -65,19 +84,19 @@ def preview(stack: str) -> Result:
             )
         out.print(table)
     out.print(_summary(result))
-    return result
 
 
-def destroy(stack: str, *, delete_homes: bool = False) -> Result:
+def destroy(stack: str, *, delete_homes: bool = False, sandbox: bool = False) -> Result:
     """Remove everything of the stack. Students' homes stay, unless `delete_homes` (the caller has it confirmed)."""
     cloud = stacks.cloud_of(stack)
-    if not Pulumi.known(stack):
+    if sandbox or not Pulumi.known(stack):
         stacks.path_of(stack)
     # Who destroys a semester has decided: nobody gets the drain timeout, files are on the homes.
     extra = {"SEMESTERHUB_DRAIN_TIMEOUT_S": "0"}
     if delete_homes:
         extra["SEMESTERHUB_DELETE_HOMES"] = stack
-    result = _engine(stack, cloud, extra).run("destroy")
+    with _engine(stack, cloud, extra, sandbox=sandbox) as engine:
+        result = engine.run("destroy")
     out = Console()
     out.print(_summary(result))
     if cloud == "local":
@@ -97,11 +116,20 @@ def destroy(stack: str, *, delete_homes: bool = False) -> Result:
     return result
 
 
-def _engine(stack: str, cloud: str, extra: dict[str, str] | None = None) -> Pulumi:
+@contextlib.contextmanager
+def _engine(
+    stack: str, cloud: str, extra: dict[str, str] | None = None, *, sandbox: bool = False
+) -> Iterator[Pulumi]:
+    folder = setup.pulumi().folder
+    if sandbox:
+        from sandbox import session  # nothing else leads there: a stand-in cannot get into a real run
+
+        with session(stack, cloud) as offline:
+            yield Pulumi(stack, folder, extra_environment=extra, place=offline.place)
+        return
     if cloud == "local":
         setup.docker()
-    folder = setup.pulumi().folder
-    return Pulumi(stack, folder, extra_environment=extra, fetch_plugins=cloud != "local")
+    yield Pulumi(stack, folder, extra_environment=extra, fetch_plugins=cloud != "local")
 
 
 _SIGN = {"create": "+", "delete": "-", "update": "~", "create-replacement": "+", "delete-replaced": "-"}

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -110,15 +110,36 @@ def environment(folder: Path, *, fetch_plugins: bool = False) -> dict[str, str]:
     return settings
 
 
-def config_copy(stack: str) -> Path:
+@dataclass(frozen=True)
+class Place:
+    """What tells one kind of run from another: where its configuration is copied to, how it is named beside others.
+
+    `suffix` is added to the stack's name in locks, logs and marks, so that a run offline and a real one of the same
+    stack do not meet. `environment` is put over the run's environment (None takes a variable away). `edit` gets the
+    text of the stack's file and returns what Pulumi is given. `stand_ins`: whether stand-ins of the cloud providers
+    serve it (see sandbox/).
+    """
+
+    suffix: str = ""
+    config_dir: Path = CONFIG_DIR
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    edit: Callable[[str], str] | None = None
+    stand_ins: bool = False
+
+
+REAL = Place()
+
+
+def config_copy(stack: str, place: Place = REAL) -> Path:
     """A fresh copy of the stack's file, which Pulumi may write to. See the module's text."""
-    project = CONFIG_DIR / "Pulumi.yaml"
-    copy = CONFIG_DIR / "stacks" / f"Pulumi.{stack}.yaml"
+    project = place.config_dir / "Pulumi.yaml"
+    copy = place.config_dir / "stacks" / f"Pulumi.{stack}.yaml"
     copy.parent.mkdir(parents=True, exist_ok=True)
     _write(project, f"name: {state.PROJECT}\nruntime: python\nstackConfigDir: stacks\n")
     source = stack_file(stack)
     # A stack whose file was deleted can still be destroyed.
-    _write(copy, source.read_text("utf-8") if source.exists() else "config: {}\n")
+    text = source.read_text("utf-8") if source.exists() else "config: {}\n"
+    _write(copy, place.edit(text) if place.edit else text)
     return copy
 
 
@@ -132,22 +153,32 @@ class Pulumi:
     """The engine for one stack. `folder` holds the Pulumi CLI (see operations.setup.pulumi)."""
 
     def __init__(
-        self, stack: str, folder: Path, extra_environment: dict[str, str] | None = None, *, fetch_plugins: bool = False
+        self,
+        stack: str,
+        folder: Path,
+        extra_environment: dict[str, str] | None = None,
+        *,
+        fetch_plugins: bool = False,
+        place: Place = REAL,
     ) -> None:
         self.stack = stack
+        self.place = place
+        self.key = stack + place.suffix
         self.program = str(folder / "pulumi")
         own = environment(folder, fetch_plugins=fetch_plugins)
-        self.environment = {**own, **(extra_environment or {}), leftovers.MARK: leftovers.mark(stack)}
+        over = {**own, **(extra_environment or {}), **place.environment, leftovers.MARK: leftovers.mark(self.key)}
+        self.environment = {name: value for name, value in over.items() if value is not None}
         self.local = state.local_folder(self.environment["PULUMI_BACKEND_URL"])
 
     def run(self, action: Action, arguments: Sequence[str] = ()) -> Result:
         """Run the action to its end and return what it did. Raises UserError with the one message when it fails."""
-        with file_lock(LOCKS_DIR / f"stack-{self.stack}", f"{DOING[action]} stack '{self.stack}'", wait=False):
-            leftovers.end(self.stack, note)
+        with file_lock(LOCKS_DIR / f"stack-{self.key}", f"{DOING[action]} stack '{self.key}'", wait=False):
+            leftovers.end(self.key, note)
             if self.local:
                 break_stale_locks(state.lock_folder(self.local, self.stack), self.stack, note)
                 state.repair(self.local, self.stack, note)
-            config = config_copy(self.stack)
+                state.refuse_others(self.local, self.stack, stand_ins=self.place.stand_ins)
+            config = config_copy(self.stack, self.place)
             self.create()
             self._forget_pending()
             result = self._run(action, config, arguments)
@@ -169,14 +200,15 @@ class Pulumi:
         """The stack's outputs, secrets in plain text: for the terminal of the person who deployed it."""
         if not self.exists():
             return {}
-        config_copy(self.stack)
+        config_copy(self.stack, self.place)
         return json.loads(self._aside("stack", "output", "--json", "--show-secrets", "--stack", self.stack) or "{}")
 
     def create(self) -> None:
         """Make the stack in the backend if it is not there."""
         if self.local and self.exists():
             return
-        provider = _yaml(stack_file(self.stack)).get("secretsprovider")
+        copy = self.place.config_dir / "stacks" / f"Pulumi.{self.stack}.yaml"
+        provider = _yaml(copy).get("secretsprovider") if copy.exists() else None
         extra = ["--secrets-provider", str(provider)] if provider else []
         try:
             self._aside("stack", "init", self.stack, "--no-select", *extra)
@@ -196,7 +228,7 @@ class Pulumi:
             return
         exported = json.loads(self._aside("stack", "export", "--stack", self.stack))
         exported["deployment"]["pending_operations"] = []
-        edited = CONFIG_DIR / f".{self.stack}.import.json"
+        edited = self.place.config_dir / f".{self.stack}.import.json"
         handle = os.open(edited, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as out:
             json.dump(exported, out)
@@ -210,7 +242,7 @@ class Pulumi:
         """A command that needs no program, run in the copied project so that no committed file is touched."""
         done = subprocess.run(
             [self.program, *arguments, "--non-interactive", "--color", "never"],
-            cwd=CONFIG_DIR,
+            cwd=self.place.config_dir,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -237,7 +269,7 @@ class Pulumi:
     def _run(self, action: Action, config: Path, arguments: Sequence[str]) -> Result:
         LOGS_DIR.mkdir(parents=True, exist_ok=True)
         _sweep_logs()
-        base = LOGS_DIR / f"{self.stack}-{time.strftime('%Y%m%d-%H%M%S')}-{action}"
+        base = LOGS_DIR / f"{self.key}-{time.strftime('%Y%m%d-%H%M%S')}-{action}"
         log, events = base.with_suffix(".log"), base.with_suffix(".events")
         events.touch(mode=0o600)
         run = Run()
@@ -253,7 +285,7 @@ class Pulumi:
                 start_new_session=True,  # Ctrl-C reaches it through _follow only, once
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 (no thread of ours runs yet)
             )
-            interrupted = _follow(process, events, run, f"{DOING[action]} {self.stack}", planning=action == "preview")
+            interrupted = _follow(process, events, run, f"{DOING[action]} {self.key}", planning=action == "preview")
         seconds = time.monotonic() - run.began
         record = base.with_suffix(".json")
         result = Result(action, self.stack, run.changes, tuple(run.finished), seconds, record)

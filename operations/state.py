@@ -13,6 +13,9 @@ from operations.errors import UserError
 from operations.paths import STATE_DIR
 
 PROJECT = "semesterhub"
+CLOUD_PROVIDERS = ("pulumi:providers:aws", "pulumi:providers:azure-native")
+STAND_IN = "semesterhubStandIn"
+"""Input that a stand-in adds to its provider's own record in the state: who made the stack."""
 
 
 def backend_url() -> str:
@@ -84,6 +87,29 @@ def pending_operations(pulumi_folder: Path, stack: str) -> list[str]:
 def describe_pending(operations: list[dict[str, Any]]) -> list[str]:
     """For the one line that tells of them."""
     return [f"{p.get('type', '?')} {p['resource']['urn'].rsplit('::', 1)[-1]}" for p in operations]
+
+
+def refuse_others(pulumi_folder: Path, stack: str, *, stand_ins: bool) -> None:
+    """Refuse a stack that the other kind of provider made: what a stand-in noted says nothing about a cloud account,
+    and a stand-in must never act on what is really there. Raises UserError."""
+    latest = ((_parse(state_file(pulumi_folder, stack)) or {}).get("checkpoint") or {}).get("latest") or {}
+    for resource in latest.get("resources") or []:
+        if resource.get("type") not in CLOUD_PROVIDERS:
+            continue
+        made_by_stand_in = STAND_IN in (resource.get("inputs") or {})
+        provider = resource["type"].rpartition(":")[2]
+        if made_by_stand_in and not stand_ins:
+            raise UserError(
+                f"the state of stack '{stack}' in {pulumi_folder} was made by the sandbox's stand-in for {provider}: it "
+                "names nothing that is in a cloud account.\n"
+                f"  To go on offline: ./hub up --stack {stack} --sandbox. For the real one, take the sandbox's state out of the backend."
+            )
+        if stand_ins and not made_by_stand_in:
+            raise UserError(
+                f"the state of stack '{stack}' in {pulumi_folder} was made by the official provider {provider}: "
+                "the sandbox does not touch it.\n"
+                "  The sandbox keeps a state of its own; a real stack's state does not belong there. Remove it."
+            )
 
 
 def _parse(path: Path) -> dict[str, Any] | None:

@@ -1,0 +1,99 @@
+"""One command's stay in an offline cloud: lock, emulator, plugins, environment, and the end of all that."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.panel import Panel
+
+from operations import leftovers
+from operations.engine import Place
+from operations.errors import UserError
+from operations.locks import file_lock
+from operations.paths import LOCKS_DIR, WORK_DIR
+from operations.progress import console, note
+from sandbox.clouds import cloud
+from sandbox.faults import VARIABLE as FAULTS
+from sandbox.isolation import isolated, require_loopback
+from sandbox.plugins import install_plugins
+from sandbox.stackfile import offline
+
+SUFFIX = ".sandbox"
+BANNER = (
+    "Offline {cloud}: an emulator on this machine, no account, nothing real is made.\n"
+    "A stand-in re-implements the provider's logic here, so a green sandbox does not prove that the official provider agrees."
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run needs. `place` is for `operations.engine.Pulumi`; `state_dir` keeps what the cloud knows."""
+
+    stack: str
+    cloud: str
+    endpoints: Mapping[str, str]
+    state_dir: Path
+    place: Place
+
+
+def folder(stack: str, root: Path | None = None) -> Path:
+    """Where a stack's offline cloud keeps what it knows."""
+    return (root or WORK_DIR / "sandbox") / "clouds" / stack
+
+
+@contextlib.contextmanager
+def session(
+    stack: str, cloud_name: str, *, root: Path | None = None, faults: str | None = None, banner: bool = True
+) -> Iterator[Session]:
+    """The offline cloud of a stack, for as long as the block runs.
+
+    `root`: keeps everything of the sandbox (default `.semesterhub/sandbox`); a folder of one's own makes a sandbox that
+    meets no other. `faults`: see sandbox/faults.py; None takes the environment's. Raises UserError when the stack is in
+    use, or its cloud has no emulator.
+    """
+    chosen = cloud(cloud_name)
+    suffix = SUFFIX
+    if root is not None:  # locks and marks of two sandboxes must differ, too
+        suffix += "-" + hashlib.sha256(str(root).encode()).hexdigest()[:6]
+    root = root or WORK_DIR / "sandbox"
+    key = stack + suffix
+    if banner:
+        text = BANNER.format(cloud={"aws": "AWS", "azure": "Azure"}[chosen.name])
+        console().print(Panel(text, title="sandbox", title_align="left", border_style="yellow", expand=False))
+    # Before anything of this run carries the mark: what an earlier, killed run left is ended, its engine first.
+    with file_lock(LOCKS_DIR / f"offline-{key}", f"using the offline cloud of stack '{stack}'", wait=False):
+        leftovers.end(key, note)
+        home = root / "home"
+        install_plugins(home, [chosen])
+        away = isolated(home, root / "state")
+        wanted = os.environ.get(FAULTS, "") if faults is None else faults
+        away |= {FAULTS: wanted or None, "SEMESTERHUB_SANDBOX": key}
+        state_dir = folder(stack, root)
+        emulator = chosen.emulator(f"{key}.emulator")
+        base = {name: value for name, value in {**os.environ, **away}.items() if value is not None}
+        try:
+            endpoints = emulator.start(state_dir, base)
+            for name, url in endpoints.items():
+                require_loopback(url, f"the endpoint of {name}")
+            place = Place(
+                suffix=suffix,
+                config_dir=root / "config",
+                environment={**away, **chosen.environment(endpoints)},
+                edit=offline,
+                stand_ins=True,
+            )
+            try:
+                yield Session(stack, chosen.name, endpoints, state_dir, place)
+            except UserError as error:
+                problem = emulator.problem()
+                if problem:
+                    raise UserError(f"{error}\n  {problem}") from None
+                raise
+        finally:
+            emulator.stop()
+
