@@ -84,11 +84,11 @@ class Nodes(Keys):
         default=20,
     )
     cool_down_min: int = number(
-        "How long after a meeting or exam its nodes stay: students finish what they began.",
+        "How long after a meeting or exam its nodes stay: a little longer than idle servers (hub.idle_timeout_s).",
         "minutes",
         ge=0,
         le=720,
-        default=30,
+        default=75,
     )
     drain_timeout_s: int = number(
         "How long a node that goes away waits for its servers to end by themselves.", "s", ge=0, le=86400, default=600

@@ -1,0 +1,134 @@
+"""How many students are expected at each moment, and how many workers that takes. Pure.
+
+Outside meetings a share of each class works (`background_concurrency`). During meetings and exams the shares of all that
+take place at the same moment are added up, for each course to at most its peak. Workers are there `nodes.warm_up_min`
+before they are needed and stay `nodes.cool_down_min` longer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from components.calendar_events import Event, term_bounds
+from components.plan import Plan, nodes_for
+from components.semester import Semester
+
+
+@dataclass(frozen=True)
+class Step:
+    """From `starts` (UTC) until the next step."""
+
+    starts: datetime
+    students: int
+    """Expected to work at the same moment, all courses together."""
+    nodes: int
+    """Workers that stand, warm-up and cool-down included."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The whole term, gapless: the first step begins with the term, the last one ends at `ends`."""
+
+    steps: tuple[Step, ...]
+    ends: datetime
+    base_nodes: int
+    """Workers outside meetings."""
+
+    def at(self, moment: datetime) -> Step:
+        """The step that holds at this moment of the term."""
+        return max((step for step in self.steps if step.starts <= moment), key=lambda step: step.starts)
+
+    def lengths(self) -> tuple[tuple[Step, timedelta], ...]:
+        """Each step with how long it holds."""
+        bounds = [*(step.starts for step in self.steps[1:]), self.ends]
+        return tuple((step, end - step.starts) for step, end in zip(self.steps, bounds, strict=True))
+
+
+def has_calendar(semester: Semester) -> bool:
+    """Whether anything says when the class meets. Otherwise it may come at any time."""
+    return any(course.meetings or course.exams or course.calendar for course in semester.courses)
+
+
+def timeline(semester: Semester, planned: Plan, events: Sequence[Event]) -> Timeline:
+    """Students and workers over the term. Without a calendar: the peak, always."""
+    first, after = term_bounds(semester)
+    peaks = {course.id: course.peak_servers for course in planned.courses}
+    if not has_calendar(semester):
+        return Timeline((Step(first, sum(peaks.values()), planned.workers.count),), after, planned.workers.count)
+    students = {course.id: course.students for course in semester.courses}
+    background = {
+        course.id: min(peaks[course.id], _of(course.students, course.background_concurrency))
+        for course in semester.courses
+    }
+    needs: dict[tuple[int, ...], int] = {}
+
+    def nodes(servers: Mapping[str, int]) -> int:
+        key = tuple(servers.values())
+        if key not in needs:
+            needs[key] = nodes_for(semester, planned, servers)
+        return needs[key]
+
+    base = nodes(background)
+    segments: list[tuple[datetime, datetime, int, int]] = []
+    for begin, end, active in _slices(events):
+        servers = dict(background)
+        for course in {event.course for event in active}:
+            shares = sum(_of(students[course], event.share) for event in active if event.course == course)
+            servers[course] = min(peaks[course], max(background[course], shares))
+        segments.append((begin, end, sum(servers.values()), nodes(servers)))
+    return Timeline(_steps(segments, semester, first, after, sum(background.values()), base), after, base)
+
+
+def _of(students: int, share: float) -> int:
+    return math.ceil(students * Fraction(str(share)))
+
+
+def _slices(events: Sequence[Event]) -> Iterable[tuple[datetime, datetime, tuple[Event, ...]]]:
+    """Intervals in which the same events take place."""
+    moments = sorted({moment for event in events for moment in (event.starts, event.ends)})
+    waiting, active = sorted(events, reverse=True), []
+    for begin, end in itertools.pairwise(moments):
+        while waiting and waiting[-1].starts <= begin:
+            active.append(waiting.pop())
+        active = [event for event in active if event.ends > begin]
+        if active:
+            yield begin, end, tuple(active)
+
+
+def _steps(
+    segments: Sequence[tuple[datetime, datetime, int, int]],
+    semester: Semester,
+    first: datetime,
+    after: datetime,
+    students: int,
+    base: int,
+) -> tuple[Step, ...]:
+    warm, cool = timedelta(minutes=semester.nodes.warm_up_min), timedelta(minutes=semester.nodes.cool_down_min)
+    spans = [(max(first, begin - warm), min(after, end + cool), nodes) for begin, end, _, nodes in segments]
+    moments = {first}
+    for begin, end, *_ in segments:
+        moments |= {begin, end}
+    for begin, end, _ in spans:
+        moments |= {begin, end}
+    steps: list[Step] = []
+    present = next_span = next_segment = 0
+    standing: list[tuple[datetime, datetime, int]] = []
+    for moment in sorted(moment for moment in moments if first <= moment < after):
+        while next_span < len(spans) and spans[next_span][0] <= moment:
+            standing.append(spans[next_span])
+            next_span += 1
+        standing = [span for span in standing if span[1] > moment]
+        while next_segment < len(segments) and segments[next_segment][1] <= moment:
+            next_segment += 1
+        present = students
+        if next_segment < len(segments) and segments[next_segment][0] <= moment:
+            present = segments[next_segment][2]
+        step = Step(moment, present, max([base, *(nodes for _, _, nodes in standing)]))
+        if not steps or (steps[-1].students, steps[-1].nodes) != (step.students, step.nodes):
+            steps.append(step)
+    return tuple(steps)
