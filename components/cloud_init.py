@@ -55,7 +55,9 @@ def agent_archive() -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(package.glob("*.py")):
             archive.writestr(zip_entry(f"node_agent/{path.name}"), path.read_bytes())
-        archive.writestr(zip_entry("__main__.py"), "import sys\nfrom node_agent.__main__ import main\nsys.exit(main())\n")
+        archive.writestr(
+            zip_entry("__main__.py"), "import sys\nfrom node_agent.__main__ import main\nsys.exit(main())\n"
+        )
     return b"#!/usr/bin/env python3\n" + buffer.getvalue()
 
 

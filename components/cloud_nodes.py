@@ -9,6 +9,11 @@ from components.semester import Semester
 HUB_API_PORT = 8081
 SSH_PORT = 22
 
+STUDENT_LABEL = ("hub.jupyter.org/node-purpose", "user")
+STUDENT_TAINT = ("hub.jupyter.org/dedicated", "user")
+"""Kubernetes: students' pods run on the nodes with this label, and nothing else does (effect NoSchedule). The names are
+those of Zero to JupyterHub, "Using labels and taints to provide optimal autoscaling"."""
+
 
 def node_config(
     semester: Semester,

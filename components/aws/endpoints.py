@@ -13,11 +13,7 @@ import pulumi
 from pulumi_aws import ec2
 
 from components.aws.scope import Scope
-
-COMMON = ("ssm", "ssmmessages", "ecr.api", "ecr.dkr")
-"""Parameters, Session Manager, image manifests. Image layers come from S3."""
-OF_ORCHESTRATOR = {"swarm": ("autoscaling",), "kubernetes": ("sts",)}
-"""A draining node reports to its Auto Scaling group; pods trade their identity (IRSA) for credentials."""
+from components.cloud_sizes import aws_endpoints
 
 
 @dataclass(frozen=True)
@@ -28,11 +24,6 @@ class EndpointsArgs:
     route_table_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     orchestrator: str
-
-
-def services(orchestrator: str) -> tuple[str, ...]:
-    """Services with an interface endpoint, such as `ecr.api`."""
-    return COMMON + OF_ORCHESTRATOR[orchestrator]
 
 
 class Endpoints(pulumi.ComponentResource):
@@ -54,7 +45,7 @@ class Endpoints(pulumi.ComponentResource):
             opts=child,
         )
         self.ids = {"s3": gateway.id}
-        for service in services(args.orchestrator):
+        for service in aws_endpoints(args.orchestrator):
             self.ids[service] = ec2.VpcEndpoint(
                 service,
                 vpc_id=args.vpc_id,

@@ -161,7 +161,9 @@ class Program:
         return {urns[urn] for urn in self.resources[key].needs if urn in urns}
 
 
-def run(given: Semester, *, stack: str = STACK, zones: list[str] | None = None, config: Mapping[str, str] | None = None) -> Program:
+def run(
+    given: Semester, *, stack: str = STACK, zones: list[str] | None = None, config: Mapping[str, str] | None = None
+) -> Program:
     """The program's registrations for a semester."""
     from components import aws
 

@@ -127,7 +127,11 @@ def test_every_flow_is_logged_into_an_encrypted_group_by_a_role_that_can_do_noth
     flow = made["ec2.FlowLog/flow"]
     assert (flow["vpcId"], flow["trafficType"], flow["logDestination"]) == ("Vpc:vpc", "ALL", "arn:LogGroup:flow")
     group = made["cloudwatch.LogGroup/flow"]
-    assert group["name"] == "/semesterhub/fa26/flow" and group["kmsKeyId"] == "arn:Key:key" and group["retentionInDays"] == 90
+    assert (
+        group["name"] == "/semesterhub/fa26/flow"
+        and group["kmsKeyId"] == "arn:Key:key"
+        and group["retentionInDays"] == 90
+    )
     assert programs.statements(made["iam.RolePolicy/flow"]["policy"]) == {
         "WriteFlowLogs": (
             {"logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"}, {"arn:LogGroup:flow:*"},
@@ -139,7 +143,9 @@ def test_every_flow_is_logged_into_an_encrypted_group_by_a_role_that_can_do_noth
 @BOTH
 def test_only_kubernetes_marks_the_subnets_for_load_balancers(program: Any) -> None:
     made = program()
-    marked = {name for name, s in made.of_type("ec2.Subnet").items() if any("kubernetes.io" in key for key in s["tags"])}
+    marked = {
+        name for name, s in made.of_type("ec2.Subnet").items() if any("kubernetes.io" in key for key in s["tags"])
+    }
     assert marked == (set(made.of_type("ec2.Subnet")) if made.semester.orchestrator == "kubernetes" else set())
 
 
