@@ -15,8 +15,10 @@ from zoneinfo import ZoneInfo
 from components.calendar_events import DAYS, ROOT, events, local
 from components.demand import Timeline, timeline
 from components.plan import Plan
-from components.semester import Semester
+from components.semester import Problem, Semester, SemesterError
 
+ACTIONS_MAX = 120
+"""AWS takes 125 scheduled actions for one group (docs.aws.amazon.com, "Quotas for Amazon EC2 Auto Scaling")."""
 _DAY, _WEEK = timedelta(days=1), timedelta(weeks=1)
 
 
@@ -86,9 +88,20 @@ class Schedule:
 
 
 def schedule(semester: Semester, planned: Plan, root: Path = ROOT) -> Schedule:
-    """The scaling actions of a semester. Raises `SemesterError` for an iCal file that cannot be read."""
+    """The scaling actions of a semester. Raises `SemesterError` for an iCal file that cannot be read, and for
+    a calendar that needs more actions than clouds take."""
     line = timeline(semester, planned, events(semester, root))
-    return actions(line, semester.term.timezone, semester.nodes.min)
+    found = actions(line, semester.term.timezone, semester.nodes.min)
+    if (count := len(found.weekly) + len(found.once)) > ACTIONS_MAX:
+        problem = Problem(
+            "semesterhub:courses",
+            f"meetings and exams that need {count} scaling actions",
+            f"at most {ACTIONS_MAX}",
+            "let meetings begin and end at the same times, raise nodes.min so that small groups need no nodes of their "
+            "own, or raise nodes.cool_down_min so that nodes stay between meetings",
+        )
+        raise SemesterError("the calendar of this semester", [problem])
+    return found
 
 
 def actions(line: Timeline, zone: ZoneInfo, after_term: int) -> Schedule:
