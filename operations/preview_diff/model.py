@@ -66,6 +66,8 @@ class Verdict:
     rule: str
     title: str
     findings: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+    """What could not be looked at, because only the update will know it."""
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,11 @@ def _at_level(report: Report, level: Level, whole: str) -> str:
     if report.verdicts and not report.broken:
         kept = ", ".join(words(v.title) for v in report.verdicts)
         parts.append(details(f"✅ {len(report.verdicts)} policies kept", kept))
+    later = [item for verdict in report.verdicts for item in verdict.later]
+    if later:
+        shown = "\n".join(f"- {words(item)}" for item in later[: min(level.most, 50)])
+        head = f"{len(later)} values that policies look at are known only after deploy, and are checked then"
+        parts.append(details(head, shown))
     return "\n\n".join(parts)
 
 

@@ -48,7 +48,12 @@ def _report(data: Mapping[str, Any]) -> Report:
         unchanged=_count(data["unchanged"]),
         cost=None if cost is None else _cost(cost),
         verdicts=tuple(
-            Verdict(_text(v["rule"], "rule"), _text(v["title"], "title"), _texts(v["findings"], "findings"))
+            Verdict(
+                _text(v["rule"], "rule"),
+                _text(v["title"], "title"),
+                _texts(v["findings"], "findings"),
+                _texts(v["later"], "later"),
+            )
             for v in _items(data["verdicts"], "verdicts")
         ),
         notes=_texts(data["notes"], "notes"),
