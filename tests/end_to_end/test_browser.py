@@ -56,7 +56,7 @@ def key_of_the_hub(cluster: Cluster) -> str:
 async def test_a_student_signs_in_computes_and_saves(empty: Cluster, tmp_path: Path, repository: Path) -> None:
     program = chromium()
     if program is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium, or SEMESTERHUB_CHROMIUM=/path/to/it)")
+        pytest.fail("no Chromium on this machine (apt-get install chromium, or SEMESTERHUB_CHROMIUM=/path/to/it)")
     from playwright.async_api import async_playwright, expect
 
     name = f"grace{secrets.token_hex(2)}"  # a new home: JupyterLab opens what was open the last time
