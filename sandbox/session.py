@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from rich.panel import Panel
 
 from operations import leftovers
 from operations.engine import Place
 from operations.errors import UserError
 from operations.locks import file_lock
-from operations.paths import LOCKS_DIR, WORK_DIR
+from operations.paths import LOCKS_DIR, WORK_DIR, stack_file
 from operations.progress import console, note
 from sandbox.clouds import cloud
 from sandbox.faults import VARIABLE as FAULTS
@@ -46,6 +48,13 @@ def folder(stack: str, root: Path | None = None) -> Path:
     return (root or WORK_DIR / "sandbox") / "clouds" / stack
 
 
+def semester_key(stack: str, name: str) -> str:
+    """A plain key of the stack's file, unchecked; "" where there is none. The emulator plays the stack's account."""
+    path = stack_file(stack)
+    document = (yaml.safe_load(path.read_text("utf-8")) if path.exists() else None) or {}
+    return str((document.get("config") or {}).get(f"semesterhub:{name}") or "")
+
+
 @contextlib.contextmanager
 def session(
     stack: str, cloud_name: str, *, root: Path | None = None, faults: str | None = None, banner: bool = True
@@ -72,7 +81,8 @@ def session(
         install_plugins(home, [chosen])
         away = isolated(home, root / "state")
         wanted = os.environ.get(FAULTS, "") if faults is None else faults
-        away |= {FAULTS: wanted or None, "SEMESTERHUB_SANDBOX": key}
+        facts = {name: semester_key(stack, name) for name in ("account", "region")}
+        away |= {FAULTS: wanted or None, "SEMESTERHUB_SANDBOX": key, "SEMESTERHUB_SANDBOX_STACK": json.dumps(facts)}
         state_dir = folder(stack, root)
         emulator = chosen.emulator(f"{key}.emulator")
         base = {name: value for name, value in {**os.environ, **away}.items() if value is not None}
