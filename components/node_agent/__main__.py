@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from . import boot, bundle, swarm
+from . import boot
 from .config import STATUS_FILE, AgentError, load
 from .shell import write_file
 
@@ -25,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
         ("report", "nodes, servers, memory (hub VM)"),
     ):
         commands.add_parser(name, help=text).add_argument("--json", action="store_true")
+    commands.add_parser("follow", help="converge to the newest bundle once (in a cloud)")
+    commands.add_parser("watch", help="follow the bundle, and drain before the cloud takes a machine (in a cloud)")
     commands.add_parser("apply", help="converge the hub's containers to bundle.json (hub VM)")
     drain = commands.add_parser("drain", help="cordon a worker, wait, stop, drain, remove (hub VM)")
     drain.add_argument("hostname")
@@ -38,17 +40,25 @@ def dispatch(arguments: argparse.Namespace) -> object:
     if arguments.command == "status":
         return json.loads(STATUS_FILE.read_text()) if STATUS_FILE.exists() else {"phase": "booting", "message": ""}
     if arguments.command == "bundle-status":
+        from . import bundle
+
         return bundle.status()
     node = load()
     if arguments.command == "boot":
         record("booting")
         try:
             boot.boot(node)
-        except AgentError as error:
+        except (AgentError, OSError) as error:
             record("failed", str(error))
-            raise
+            raise AgentError(str(error)) from error
         record("ready")
         return None
+    if arguments.command in ("follow", "watch"):
+        from . import follow, watch
+
+        return follow.once(node) if arguments.command == "follow" else watch.watch(node)
+    from . import bundle, swarm
+
     swarm.require_manager(node)
     if arguments.command == "apply":
         return {"started": bundle.apply(bundle.load_bundle())}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from . import firewall
-from .config import SECRETS_DIR, STATE_DIR, AgentError, NodeConfig
+from .config import SECRETS_DIR, STATE_DIR, STATE_MOUNT, AgentError, NodeConfig
 from .secretstore import SecretStore, open_store, wait_for
 from .shell import docker, run, write_file
 
@@ -39,17 +39,16 @@ def daemon_config(node: NodeConfig) -> dict[str, object]:
     }
     if node.own_registry:
         config["insecure-registries"] = [node.own_registry]
+    if node.is_hub and node.state_device:
+        # The Swarm lives there too: a new hub VM with the old disk is the same manager to its workers.
+        config["data-root"] = str(STATE_MOUNT / "docker")
     if node.student_memory_mib:
         config["node-generic-resources"] = [f"student-memory-mib={node.student_memory_mib}"]
     return config
 
 
 def ensure_docker(node: NodeConfig) -> None:
-    """Docker and the packet filter's tools are installed, configured and answering."""
-    packages = ["docker.io", "iptables"] + (["docker-registry"] if node.is_hub and node.own_registry else [])
-    if run("dpkg-query", "-W", "-f", "${Status}\n", *packages, check=False).count("install ok") < len(packages):
-        run("apt-get", "update", timeout_s=300)
-        run("apt-get", "install", "-y", "--no-install-recommends", *packages, timeout_s=900)
+    """Docker is configured and answering."""
     changed = write_file(DAEMON_FILE, json.dumps(daemon_config(node), indent=2) + "\n")
     if changed or not docker_answers():
         run("systemctl", "restart", "docker.service", timeout_s=90)
@@ -58,6 +57,18 @@ def ensure_docker(node: NodeConfig) -> None:
         if time.monotonic() > deadline:
             raise AgentError("dockerd does not answer 60 s after its start; see journalctl -u docker")
         time.sleep(0.2)
+
+
+def install_packages(node: NodeConfig) -> None:
+    """Debian's packages that this machine needs; a machine image may have them already."""
+    packages = ["docker.io", "iptables", "procps"]
+    if node.is_hub and node.own_registry:
+        packages.append("docker-registry")
+    if node.homes:
+        packages += ["nfs-common", "stunnel4"]
+    if run("dpkg-query", "-W", "-f", "${Status}\n", *packages, check=False).count("install ok") < len(packages):
+        run("apt-get", "update", timeout_s=300)
+        run("apt-get", "install", "-y", "--no-install-recommends", *packages, timeout_s=900)
 
 
 def docker_answers() -> bool:
@@ -115,6 +126,12 @@ def boot(node: NodeConfig) -> None:
         path = Path("/proc/sys") / key.replace(".", "/")
         if path.exists() and path.read_text().split() != value.split():
             run("sysctl", "-q", "-w", f"{key}={value}", check=False)
+    install_packages(node)
+    if node.cloud != "local":
+        from . import disks
+
+        disks.mount_state(node)
+        disks.mount_homes(node)
     if node.is_hub:
         for directory in (SECRETS_DIR, STATE_DIR):
             directory.mkdir(parents=True, exist_ok=True)
@@ -123,8 +140,13 @@ def boot(node: NodeConfig) -> None:
     ensure_docker(node)
     firewall.install(node)  # dockerd has put its own chains in front
     ensure_registry(node)
-    store = open_store(node.secret_store)
-    form_swarm(node, store) if node.is_hub else join_swarm(node, store)
+    if node.images:
+        from . import images
+
+        images.pull(node, node.images, images.PUBLISH_TIMEOUT_S)
+    if node.orchestrator == "swarm":
+        store = open_store(node)
+        form_swarm(node, store) if node.is_hub else join_swarm(node, store)
 
 
 def port_answers(port: int) -> bool:

@@ -12,6 +12,7 @@ import secrets
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,9 @@ def wait_healthy(containers: list[dict[str, Any]], timeout_s: float = 120) -> No
         time.sleep(0.25)
 
 
-def apply(bundle: dict[str, Any]) -> list[str]:
-    """Converge; names of the containers that were (re)started."""
+def apply(bundle: dict[str, Any], pull: Callable[[str], object] | None = None) -> list[str]:
+    """Converge; names of the containers that were (re)started. ``pull`` gets an image that may not be there."""
+    pull = pull or (lambda reference: docker("pull", "--quiet", reference, timeout_s=600))
     generate_secrets(bundle.get("generated_secrets", []))
     for directory in bundle.get("directories", []):
         path = Path(directory["path"])
@@ -130,7 +132,7 @@ def apply(bundle: dict[str, Any]) -> list[str]:
         there = present.get(name)
         if there and there["Config"]["Labels"].get("semesterhub.fingerprint") == mark and there["State"]["Running"]:
             continue
-        docker("pull", "--quiet", container["image"], timeout_s=600)
+        pull(container["image"])
         if there:
             docker("rm", "--force", name)
         start(container, mark)

@@ -8,9 +8,13 @@ from pathlib import Path
 
 NODE_FILE = Path("/etc/semesterhub/node.json")
 HUB_DIR = Path("/etc/semesterhub/hub")
-SECRETS_DIR = Path("/var/lib/semesterhub/secrets")
-STATE_DIR = Path("/var/lib/semesterhub/state")
+STATE_MOUNT = Path("/var/lib/semesterhub")
+SECRETS_DIR = STATE_MOUNT / "secrets"
+STATE_DIR = STATE_MOUNT / "state"
+HOMES_DIR = Path("/srv/semesterhub/homes")
 STATUS_FILE = Path("/run/semesterhub/status.json")
+DRAIN_LABEL = "semesterhub.drain"
+"""Label of a worker's Docker engine: it wishes to be drained, students get this many seconds."""
 
 
 class AgentError(Exception):

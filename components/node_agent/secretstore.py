@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from .config import AgentError
+from .config import AgentError, NodeConfig
 from .shell import write_file
 
 
@@ -32,12 +32,43 @@ class FileStore:
         write_file(self.directory / name, value + "\n", mode=0o600)
 
 
-def open_store(address: str) -> SecretStore:
-    """Store for ``file:<directory>``."""
-    kind, _, rest = address.partition(":")
+class CloudStore:
+    """SSM Parameter Store or Key Vault."""
+
+    def __init__(self, cloud: Any) -> None:
+        self.cloud = cloud
+
+    def get(self, name: str) -> str | None:
+        return self.cloud.get_secret(name)
+
+    def put(self, name: str, value: str) -> None:
+        self.cloud.put_secret(name, value)
+
+
+def cloud_of(node: NodeConfig) -> Any:
+    """The cloud's module for this machine; a machine carries only its own (components/cloud_init.py)."""
+    if node.cloud == "aws":
+        from . import aws
+
+        return aws.Cloud(node)
+    if node.cloud == "azure":
+        from . import azure
+
+        return azure.Cloud(node)
+    raise AgentError(f"cloud {node.cloud!r} has no metadata service; allowed: aws, azure")
+
+
+def open_store(node: NodeConfig) -> SecretStore:
+    """The store that ``secret_store`` names."""
+    kind, _, rest = node.secret_store.partition(":")
     if kind == "file" and rest.startswith("/"):
         return FileStore(Path(rest))
-    raise AgentError(f"secret_store {address!r} is not understood; allowed: file:/absolute/directory")
+    if (node.cloud, kind) in {("aws", "ssm"), ("azure", "keyvault")} and ("://" in rest or ":/" in rest):
+        return CloudStore(cloud_of(node))
+    raise AgentError(
+        f"secret_store {node.secret_store!r} is not understood on {node.cloud}; allowed: file:/absolute/directory, "
+        "on aws ssm:<region>:/path, on azure keyvault:https://<vault>.vault.azure.net"
+    )
 
 
 def wait_for(store: SecretStore, name: str, timeout_s: float) -> str:

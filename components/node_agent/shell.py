@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,7 @@ from .config import AgentError
 def run(*command: str, timeout_s: float = 60, check: bool = True, stdin: str | None = None) -> str:
     """Standard output of a command; AgentError with its last lines when it fails and ``check`` is set."""
     try:
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
     except FileNotFoundError as error:
         raise AgentError(f"{command[0]} is not installed on this machine") from error
     except subprocess.TimeoutExpired as error:
@@ -26,6 +25,11 @@ def run(*command: str, timeout_s: float = 60, check: bool = True, stdin: str | N
         tail = (done.stderr.strip() or done.stdout.strip()).splitlines()[-5:]
         raise AgentError(f"{' '.join(command[:4])} failed ({done.returncode}): {' '.join(tail)}")
     return done.stdout
+
+
+def say(text: str) -> None:
+    """One line for the journal."""
+    print(f"semesterhub-node: {text}", file=sys.stderr, flush=True)
 
 
 def docker(*arguments: str, timeout_s: float = 60, check: bool = True, stdin: str | None = None) -> str:

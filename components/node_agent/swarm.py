@@ -73,23 +73,26 @@ def drain(node: NodeConfig, hostname: str, timeout_s: float) -> str:
 
     Cordon (no new servers), wait for the running ones to end, stop what is left cleanly, drain, remove the entry.
     """
-    stopped = 0
-    for entry in find(hostname):
-        node_id = entry["ID"]
-        docker("node", "update", "--availability", "pause", node_id)
-        deadline = time.monotonic() + timeout_s
-        while entry["Status"]["State"] == "ready" and servers_on(node_id) and time.monotonic() < deadline:
-            time.sleep(2)
-        left = servers_on(node_id)
-        for service in left:
-            stop_server(node, service)
-        stopped += len(left)
-        patience = time.monotonic() + 45
-        while servers_on(node_id) and time.monotonic() < patience:
-            time.sleep(0.5)
-        docker("node", "update", "--availability", "drain", node_id)
-        docker("node", "rm", "--force", node_id)
-    return f"{hostname}: drained, {stopped} servers stopped after {timeout_s:g} s"
+    done = [drain_entry(node, entry, timeout_s) for entry in find(hostname)]
+    return "; ".join(done) or f"{hostname}: is not in the Swarm"
+
+
+def drain_entry(node: NodeConfig, entry: dict[str, Any], timeout_s: float) -> str:
+    """The same for one entry of the Swarm's list."""
+    node_id = entry["ID"]
+    docker("node", "update", "--availability", "pause", node_id)
+    deadline = time.monotonic() + timeout_s
+    while entry["Status"]["State"] == "ready" and servers_on(node_id) and time.monotonic() < deadline:
+        time.sleep(2)
+    left = servers_on(node_id)
+    for service in left:
+        stop_server(node, service)
+    patience = time.monotonic() + 45
+    while servers_on(node_id) and time.monotonic() < patience:
+        time.sleep(0.5)
+    docker("node", "update", "--availability", "drain", node_id)
+    docker("node", "rm", "--force", node_id)
+    return f"{entry['Description']['Hostname']}: drained, {len(left)} servers stopped after {timeout_s:g} s"
 
 
 def forget(hostname: str) -> int:

@@ -137,14 +137,16 @@ def test_node_file_with_an_unknown_key_is_refused_by_name(tmp_path: Path) -> Non
 
 
 def test_file_store_is_for_root_alone_and_unknown_stores_are_refused(tmp_path: Path) -> None:
-    store = secretstore.open_store(f"file:{tmp_path}")
+    store = secretstore.open_store(node(secret_store=f"file:{tmp_path}"))
     assert store.get("join-token") is None
     store.put("join-token", "SWMTKN-1-x")
     assert store.get("join-token") == "SWMTKN-1-x"
     assert (tmp_path / "join-token").stat().st_mode & 0o777 == 0o600
     assert tmp_path.stat().st_mode & 0o777 == 0o700
     with pytest.raises(AgentError, match="file:/absolute/directory"):
-        secretstore.open_store("vault:thing")
+        secretstore.open_store(node(secret_store="vault:thing"))
+    with pytest.raises(AgentError, match="not understood on azure"):
+        secretstore.open_store(node(cloud="azure", secret_store="ssm:us-west-2:/semesterhub/fa26"))
 
 
 def container(tmp_path: Path, **changes: Any) -> dict[str, Any]:
