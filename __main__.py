@@ -7,12 +7,14 @@ import importlib.util
 
 import pulumi
 
+from components.cost import monthly_cost, within_budget
 from components.plan import plan
 from components.semester import SemesterError, from_pulumi_config
 
 try:
     semester = from_pulumi_config()
     semester_plan = plan(semester)
+    within_budget(semester, monthly_cost(semester, semester_plan))
 except SemesterError as error:
     raise pulumi.RunError(str(error)) from None
 
