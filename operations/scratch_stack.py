@@ -74,13 +74,21 @@ def sweep() -> list[str]:
     """Remove scratch stacks whose process was killed before it could do so; their names."""
     swept: list[str] = []
     for path in STACKS_DIR.glob("Pulumi.*.yaml"):
-        found = OWNER.match(path.read_text("utf-8"))
+        found = OWNER.match(_text(path))
         if found and process_start_epoch_s(int(found[1])) is None:
             name = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
             note(f"scratch stack '{name}' of an earlier run is removed")
             remove(name)
             swept.append(name)
     return swept
+
+
+def _text(path: Path) -> str:
+    """A stack file's text; "" when another test has just removed it."""
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def write(name: str, changes: Mapping[str, Any], *, like: str = "demo") -> Path:
@@ -210,7 +218,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _numbers(file: Path) -> list[str]:
-    return "".join(c if c.isdigit() else " " for c in file.read_text("utf-8")).split()
+    return "".join(c if c.isdigit() else " " for c in _text(file)).split()
 
 
 def free_network() -> ipaddress.IPv4Network:
@@ -247,7 +255,7 @@ def _planned() -> list[ipaddress.IPv4Network]:
     """Networks that stack files name, up or not."""
     found = []
     for file in STACKS_DIR.glob("Pulumi.*.yaml"):
-        config = (yaml.safe_load(file.read_text("utf-8")) or {}).get("config") or {}
+        config = (yaml.safe_load(_text(file)) or {}).get("config") or {}
         network = config.get("semesterhub:network") or {}
         for key in ("cidr", "bridge_cidr"):
             with contextlib.suppress(ValueError):

@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
             environment["SEMESTERHUB_CHROMIUM"] = str(setup.chromium())
     try:
         before = _objects() if mark != "unit" else set()
-        command = [str(VENV_PYTHON), "-m", "pytest", *(["-m", mark] if mark else []), *rest]
+        command = [str(VENV_PYTHON), "-m", "pytest", *_selection(mark, rest), *rest]
         # Standard input is closed: a test that asks something fails instead of hanging.
         status = _wait(subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL))
         left = sorted((_objects() if mark != "unit" else set()) - before)
@@ -49,6 +49,15 @@ def run(arguments: Sequence[str]) -> int:
     if checked:
         note("lint failed, see above")
     return status or (1 if left or checked else 0)
+
+
+def _selection(mark: str | None, rest: Sequence[str]) -> list[str]:
+    """pytest's options. Everything at once runs in two processes: tests of the local cloud mostly wait for its machines,
+    so the others find a core that is free."""
+    if mark:
+        return ["-m", mark]
+    told_itself = any(option in {"-s", "--pdb", "-n"} or option.startswith("--dist") for option in rest)
+    return [] if told_itself else ["-n", "2", "--dist", "loadgroup"]
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

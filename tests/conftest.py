@@ -23,6 +23,21 @@ def kind_of(item: pytest.Item) -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: KINDS.index(kind_of(item)))  # stable: within a kind the order stays
+    for item in items:
+        group = group_of(item)
+        if group and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """Which tests one process runs in order when `./hub test` runs two: those that share a semester that is up.
+
+    Unit tests share nothing. A sandbox module may share what its fixtures deployed; all that need the local cloud share one.
+    """
+    kind = kind_of(item)
+    if kind == "unit":
+        return None
+    return item.path.stem if kind == "sandbox" else "semester"
 
 
 @pytest.fixture(scope="session")

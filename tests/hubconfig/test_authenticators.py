@@ -102,8 +102,6 @@ def test_a_hub_that_nobody_could_enter_is_refused(secrets: Path) -> None:
 
 
 def test_every_kind_names_a_class_that_exists_and_options_it_has(secrets: Path) -> None:
-    pytest.importorskip("oauthenticator")
-    pytest.importorskip("ltiauthenticator")
     from ltiauthenticator.lti13.auth import LTI13Authenticator
     from oauthenticator.generic import GenericOAuthenticator
     from oauthenticator.github import GitHubOAuthenticator

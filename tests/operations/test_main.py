@@ -145,3 +145,21 @@ def test_only_marked_processes_of_this_stack_are_ended() -> None:
         for process in (ours, other):
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize(
+    ("mark", "rest", "expected"),
+    [
+        (None, [], ["-n", "2", "--dist", "loadgroup"]),
+        (None, ["-k", "homes"], ["-n", "2", "--dist", "loadgroup"]),
+        (None, ["-s"], []),
+        (None, ["-n", "4"], []),
+        ("unit", [], ["-m", "unit"]),
+    ],
+)
+def test_everything_at_once_runs_in_two_processes_unless_told_otherwise(
+    mark: str | None, rest: list[str], expected: list[str]
+) -> None:
+    from operations.testing import _selection
+
+    assert _selection(mark, rest) == expected
