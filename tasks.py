@@ -8,24 +8,44 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
+from operations.errors import UserError
+
 STACK = "which semester: a file stacks/Pulumi.<name>.yaml"
+WAIVE = "policies not to look at this time, by name, with commas"
 SANDBOX = "offline: against an emulator of the cloud on this machine, without an account"
 
 
-@task(help={"stack": STACK, "sandbox": SANDBOX})
-def up(_context: Context, stack: str = "demo", sandbox: bool = False) -> None:
+@task(help={"stack": STACK, "sandbox": SANDBOX, "waive": WAIVE})
+def up(_context: Context, stack: str = "demo", sandbox: bool = False, waive: str = "") -> None:
     """Deploy a semester, or bring it to what its stack file says now. May be run again at any time."""
-    from operations import deploy
+    from operations import deploy, planning
 
-    deploy.up(stack, sandbox=sandbox)
+    deploy.up(stack, sandbox=sandbox, waive=planning.waived(waive))
 
 
-@task(help={"stack": STACK, "sandbox": SANDBOX})
-def preview(_context: Context, stack: str = "demo", sandbox: bool = False) -> None:
-    """Show what `up` would change, without changing anything."""
-    from operations import deploy
+@task(
+    help={
+        "stack": STACK + "; with --against also `all`: every stack of a cloud",
+        "sandbox": SANDBOX,
+        "waive": WAIVE,
+        "against": "a git ref: compare with what its program makes offline, and print the difference as Markdown",
+        "output": "with --against: a folder for preview.md and a report-<stack>.json of each stack",
+    }
+)
+def preview(
+    _context: Context, stack: str = "demo", sandbox: bool = False, waive: str = "", against: str = "", output: str = ""
+) -> None:
+    """Show what `up` would change, without changing anything. Fails when the plan breaks a policy."""
+    from operations import deploy, planning
 
-    deploy.preview(stack, sandbox=sandbox)
+    waived = planning.waived(waive)
+    if against:
+        from operations import preview_against
+
+        sys.exit(preview_against.run(stack, against, output=output, waive=waived))
+    if output:
+        raise UserError("--output goes with --against.")
+    deploy.preview(stack, sandbox=sandbox, waive=waived)
 
 
 @task(help={"stack": STACK, "sandbox": SANDBOX})

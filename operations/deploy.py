@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import docker
@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from operations import setup, stacks
+from operations import planning, setup, stacks
 from operations.engine import Pulumi, Result
 from operations.engine_events import QUIET_OPS, Resource
 from operations.errors import UserError
@@ -26,13 +26,18 @@ TELLING_S = 1.0
 """Resources that took less are summed up in one row."""
 
 
-def up(stack: str, *, sandbox: bool = False) -> Result:
-    """Bring the stack to what its file says, and say how to reach it."""
+def up(stack: str, *, sandbox: bool = False, waive: Collection[str] = ()) -> Result:
+    """Bring the stack to what its file says, and say how to reach it. In a cloud its plan must keep the policies first."""
     began = time.monotonic()
     semester = stacks.load(stack)
     with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
         prepared_s = time.monotonic() - began
-        result = engine.run("up")
+        events: list[dict[str, Any]] = []
+        if str(semester.cloud) != "local":
+            _, _, verdicts = planning.plan(engine, semester, waive)
+            planning.refuse_broken(stack, verdicts, waive)
+        result = engine.run("up", observe=events.append)
+        planning.judge_done(semester, stack, events, waive)
     out = Console()
     if result.changed:
         out.print(time_table(result, prepared_s))
@@ -53,12 +58,15 @@ def _save_certificate(stack: str, outputs: dict[str, Any]) -> None:
         path.write_text(certificate, "utf-8")
 
 
-def preview(stack: str, *, sandbox: bool = False) -> Result:
-    """Say what `up` would change, and change nothing."""
+def preview(stack: str, *, sandbox: bool = False, waive: Collection[str] = ()) -> Result:
+    """Say what `up` would change, and change nothing. Raises UserError when the plan breaks a policy."""
     semester = stacks.load(stack)
     with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
-        result = engine.run("preview")
+        result, _, verdicts = planning.plan(engine, semester, waive)
     _show_changes(result)
+    planning.refuse_broken(stack, verdicts, waive)
+    if verdicts:
+        Console().print(f"[green]{len(verdicts)} policies kept[/]")
     return result
 
 
@@ -117,9 +125,7 @@ def destroy(stack: str, *, delete_homes: bool = False, sandbox: bool = False) ->
 
 
 @contextlib.contextmanager
-def _engine(
-    stack: str, cloud: str, extra: dict[str, str] | None = None, *, sandbox: bool = False
-) -> Iterator[Pulumi]:
+def _engine(stack: str, cloud: str, extra: dict[str, str] | None = None, *, sandbox: bool = False) -> Iterator[Pulumi]:
     folder = setup.pulumi().folder
     if sandbox:
         from sandbox import session  # nothing else leads there: a stand-in cannot get into a real run

@@ -41,6 +41,7 @@ from operations.paths import (
 from operations.progress import note
 
 Action = Literal["up", "preview", "destroy", "refresh"]
+Observer = Callable[[dict[str, Any]], None]
 DOING = {"up": "bringing up", "preview": "previewing", "destroy": "destroying", "refresh": "refreshing"}
 POLL_S = 0.1
 KEPT_LOGS = 60
@@ -117,7 +118,7 @@ class Place:
     `suffix` is added to the stack's name in locks, logs and marks, so that a run offline and a real one of the same
     stack do not meet. `environment` is put over the run's environment (None takes a variable away). `edit` gets the
     text of the stack's file and returns what Pulumi is given. `stand_ins`: whether stand-ins of the cloud providers
-    serve it (see sandbox/).
+    serve it (see sandbox/). `program_dir`: whose program and stack file are run, this checkout's or another version's.
     """
 
     suffix: str = ""
@@ -125,6 +126,7 @@ class Place:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     edit: Callable[[str], str] | None = None
     stand_ins: bool = False
+    program_dir: Path = ROOT
 
 
 REAL = Place()
@@ -136,7 +138,7 @@ def config_copy(stack: str, place: Place = REAL) -> Path:
     copy = place.config_dir / "stacks" / f"Pulumi.{stack}.yaml"
     copy.parent.mkdir(parents=True, exist_ok=True)
     _write(project, f"name: {state.PROJECT}\nruntime: python\nstackConfigDir: stacks\n")
-    source = stack_file(stack)
+    source = place.program_dir / "stacks" / stack_file(stack).name
     # A stack whose file was deleted can still be destroyed.
     text = source.read_text("utf-8") if source.exists() else "config: {}\n"
     _write(copy, place.edit(text) if place.edit else text)
@@ -170,8 +172,9 @@ class Pulumi:
         self.environment = {name: value for name, value in over.items() if value is not None}
         self.local = state.local_folder(self.environment["PULUMI_BACKEND_URL"])
 
-    def run(self, action: Action, arguments: Sequence[str] = ()) -> Result:
-        """Run the action to its end and return what it did. Raises UserError with the one message when it fails."""
+    def run(self, action: Action, arguments: Sequence[str] = (), observe: Observer | None = None) -> Result:
+        """Run the action to its end and return what it did. Raises UserError with the one message when it fails.
+        `observe` gets every event of the engine as it comes, also those of a run that fails."""
         with file_lock(LOCKS_DIR / f"stack-{self.key}", f"{DOING[action]} stack '{self.key}'", wait=False):
             leftovers.end(self.key, note)
             if self.local:
@@ -181,7 +184,7 @@ class Pulumi:
             config = config_copy(self.stack, self.place)
             self.create()
             self._forget_pending()
-            result = self._run(action, config, arguments)
+            result = self._run(action, config, arguments, observe)
         if action in {"up", "refresh"}:
             result = Result(**{**result.__dict__, "outputs": self.outputs()})
         return result
@@ -266,7 +269,7 @@ class Pulumi:
             command.append("--refresh")
         return [*command, *arguments]
 
-    def _run(self, action: Action, config: Path, arguments: Sequence[str]) -> Result:
+    def _run(self, action: Action, config: Path, arguments: Sequence[str], observe: Observer | None) -> Result:
         LOGS_DIR.mkdir(parents=True, exist_ok=True)
         _sweep_logs()
         base = LOGS_DIR / f"{self.key}-{time.strftime('%Y%m%d-%H%M%S')}-{action}"
@@ -277,7 +280,7 @@ class Pulumi:
             log.chmod(0o600)
             process = subprocess.Popen(
                 self._command(action, config, events, arguments),
-                cwd=ROOT,
+                cwd=self.place.program_dir,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -285,7 +288,8 @@ class Pulumi:
                 start_new_session=True,  # Ctrl-C reaches it through _follow only, once
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 (no thread of ours runs yet)
             )
-            interrupted = _follow(process, events, run, f"{DOING[action]} {self.key}", planning=action == "preview")
+            title, planning = f"{DOING[action]} {self.key}", action == "preview"
+            interrupted = _follow(process, events, run, title, planning=planning, observe=observe)
         seconds = time.monotonic() - run.began
         record = base.with_suffix(".json")
         result = Result(action, self.stack, run.changes, tuple(run.finished), seconds, record)
@@ -317,7 +321,15 @@ def _end_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _follow(process: subprocess.Popen[bytes], events: Path, run: Run, title: str, *, planning: bool) -> bool:
+def _follow(
+    process: subprocess.Popen[bytes],
+    events: Path,
+    run: Run,
+    title: str,
+    *,
+    planning: bool,
+    observe: Observer | None = None,
+) -> bool:
     """Show the run until it ends. Returns whether it was interrupted: the first Ctrl-C (or SIGTERM) asks the engine to
     finish its current steps, the second one ends it."""
     asked = 0
@@ -343,7 +355,10 @@ def _follow(process: subprocess.Popen[bytes], events: Path, run: Run, title: str
                 *whole, rest = rest.split("\n")
                 for line in whole:
                     if line.strip():
-                        view.show(run.take(json.loads(line)))
+                        event = json.loads(line)
+                        view.show(run.take(event))
+                        if observe:
+                            observe(event)
                 if ended and not chunk:
                     break
                 if not chunk:

@@ -51,8 +51,12 @@ def load(stack: str) -> Semester:
 
 
 def _config(path: Path) -> dict[str, Any]:
+    return _config_of(path.read_text("utf-8"))
+
+
+def _config_of(text: str) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text("utf-8"))
+        data = yaml.safe_load(text)
     except yaml.YAMLError:
         return {}
     config = data.get("config") if isinstance(data, dict) else None
@@ -70,3 +74,8 @@ def cloud_of(stack: str) -> str:
     """The stack's cloud as its file says, unchecked; "local" where it says nothing."""
     path = STACKS_DIR / f"Pulumi.{stack}.yaml"
     return str(_dig(_config(path), ("cloud",)) or "local") if path.exists() else "local"
+
+
+def cloud_in(text: str) -> str:
+    """The cloud that a stack file's text names, unchecked; "local" where it names none."""
+    return str(_dig(_config_of(text), ("cloud",)) or "local")
