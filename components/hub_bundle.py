@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.plan import Plan
-from components.semester import Semester, authenticator_options
+from components.semester import Semester, authenticator_options, secret_paths
 from hubconfig.settings import HubSettings, parse_settings
 
 HUB_IMAGES = ("hub", "proxy", "edge")
@@ -31,7 +31,13 @@ def course_images(semester: Semester) -> tuple[str, ...]:
     return tuple(dict.fromkeys(course.image for course in semester.courses if "@" not in course.image))
 
 
-def settings(stack: str, semester: Semester, plan: Plan, images: Mapping[str, str]) -> HubSettings:
+def settings(
+    stack: str,
+    semester: Semester,
+    plan: Plan,
+    images: Mapping[str, str],
+    kubernetes: Mapping[str, Any] | None = None,
+) -> HubSettings:
     """The hub's settings; ``images`` maps catalogue names to references by digest."""
     return parse_settings(
         {
@@ -71,13 +77,27 @@ def settings(stack: str, semester: Semester, plan: Plan, images: Mapping[str, st
             },
             "admins": semester.admins,
             "homes_path": HOMES_PATH,
+            **({"kubernetes": dict(kubernetes)} if kubernetes else {}),
         },
         source="hub settings",
     )
 
 
+def deployed_secrets(semester: Semester) -> tuple[str, ...]:
+    """Secrets that the deployment hands to the hub, by their names in the hub's folder of secrets.
+
+    On this machine they arrive with the bundle's resource; in a cloud the hub VM fetches them from the secret store.
+    """
+    oauth = ("oauth_client_secret",) if "authenticator.client_secret" in secret_paths(semester) else ()
+    if semester.cloud != "local":
+        return oauth
+    return ("admin_password", *(["student_password"] if semester.authenticator.kind == "demo" else []), *oauth)
+
+
 def containers(semester: Semester, images: Mapping[str, str]) -> list[dict[str, Any]]:
     """The containers of the hub VM, in the order of their start: hub, proxy, edge."""
+    # With Kubernetes the hub talks to the cluster's API instead of this VM's Docker.
+    socket = {"source": "/var/run/docker.sock", "target": "/var/run/docker.sock"}
     tls = "internal" if semester.cloud == "local" else semester.hub.acme_email or "internal"
     return [
         {
@@ -86,14 +106,14 @@ def containers(semester: Semester, images: Mapping[str, str]) -> list[dict[str, 
             # Imports JupyterHub without a parser that it never uses: 1.5 CPU-seconds instead of 3.4 at each restart.
             "command": ["python3", "-m", "hubconfig"],
             "mounts": [
-                {"source": "/var/run/docker.sock", "target": "/var/run/docker.sock"},
+                *([socket] if semester.orchestrator == "swarm" else []),
                 {"source": SETTINGS_PATH, "target": "/etc/semesterhub/settings.json", "read_only": True},
                 {"source": SECRETS_PATH, "target": "/run/semesterhub/secrets", "read_only": True},
                 {"source": f"{STATE_PATH}/hub", "target": "/srv/jupyterhub"},
                 {"source": HOMES_PATH, "target": HOMES_PATH},
             ],
             "files": [SETTINGS_PATH],
-            "secret_files": ["admin_password", *(["student_password"] if semester.authenticator.kind == "demo" else [])],
+            "secret_files": list(deployed_secrets(semester)),
             "health_url": "http://127.0.0.1:8081/hub/health",
         },
         {
@@ -118,10 +138,22 @@ def containers(semester: Semester, images: Mapping[str, str]) -> list[dict[str, 
     ]  # fmt: skip
 
 
-def bundle(stack: str, semester: Semester, plan: Plan, images: Mapping[str, str]) -> tuple[str, str]:
-    """``(settings.json, bundle.json)``. Equal inputs give equal bytes: no change, no diff."""
-    settings_text = settings(stack, semester, plan, images).model_dump_json(indent=1) + "\n"
+def bundle(
+    stack: str,
+    semester: Semester,
+    plan: Plan,
+    images: Mapping[str, str],
+    *,
+    kubernetes: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> tuple[str, str]:
+    """``(settings.json, bundle.json)``. Equal inputs give equal bytes: no change, no diff.
+
+    ``kubernetes``: the settings' section of that name, where students' servers run there; ``more``: further keys.
+    """
+    settings_text = settings(stack, semester, plan, images, kubernetes).model_dump_json(indent=1, exclude_none=True) + "\n"
     document: dict[str, Any] = {
+        **(more or {}),
         "generated_secrets": list(GENERATED_SECRETS),
         "directories": [
             {"path": f"{STATE_PATH}/hub", "mode": "0700"},
@@ -133,3 +165,26 @@ def bundle(stack: str, semester: Semester, plan: Plan, images: Mapping[str, str]
     text = json.dumps(document, sort_keys=True)
     document["revision"] = hashlib.sha256((settings_text + text).encode()).hexdigest()[:16]
     return settings_text, json.dumps(document, sort_keys=True, indent=1) + "\n"
+
+
+def current(
+    stack: str,
+    semester: Semester,
+    plan: Plan,
+    images: Mapping[str, str],
+    *,
+    kubernetes: Mapping[str, Any] | None = None,
+    secrets_revision: str = "",
+) -> str:
+    """The one object `bundle/current.json` that a cloud's machines follow (:mod:`components.node_agent.follow`).
+
+    ``secrets_revision`` is anything that changes with a deployed secret (the store's version number, never the secret):
+    the hub VM fetches secrets when this object changes. Workers of a Swarm pull ``worker_images`` before they join.
+    """
+    more: dict[str, Any] = {
+        "store_secrets": list(deployed_secrets(semester)),
+        "secrets_revision": secrets_revision,
+        "worker_images": sorted({images.get(course.image, course.image) for course in semester.courses}),
+    }
+    settings_text, bundle_text = bundle(stack, semester, plan, images, kubernetes=kubernetes, more=more)
+    return json.dumps({"settings": settings_text, "bundle": json.loads(bundle_text)}, sort_keys=True, indent=1) + "\n"

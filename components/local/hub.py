@@ -78,6 +78,10 @@ class Hub(pulumi.ComponentResource):
         for kind in kinds:
             password = resources.Password(f"{kind}-password", length=PASSWORD_CHARS[kind], version=1, opts=child)
             secrets[f"{kind}_password"] = pulumi.Output.secret(password.value)
+        if "oauth_client_secret" in hub_bundle.deployed_secrets(args.semester):
+            # Nested in an object, so Pulumi decrypts the whole of it; a semester never holds its value.
+            options = pulumi.Config("semesterhub").require_secret_object("authenticator")
+            secrets["oauth_client_secret"] = options.apply(lambda values: values["client_secret"])
         texts = pulumi.Output.all(**args.images).apply(
             lambda images: hub_bundle.bundle(args.stack, args.semester, args.plan, images)
         )

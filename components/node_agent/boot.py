@@ -144,6 +144,10 @@ def boot(node: NodeConfig) -> None:
         from . import images
 
         images.pull(node, node.images, images.PUBLISH_TIMEOUT_S)
+    if node.bundle and not node.is_hub:
+        from . import follow
+
+        follow.first_images(node)
     if node.orchestrator == "swarm":
         store = open_store(node)
         form_swarm(node, store) if node.is_hub else join_swarm(node, store)

@@ -59,7 +59,7 @@ class NodeConfig:
     ``/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_*`` means the one that is not in use."""
     bundle: str = ""
     """``s3://<bucket>/bundle/current.json`` or ``https://<account>.blob.core.windows.net/bundle/current.json``.
-    The hub VM converges to it; a worker that has it pulls the images it names under ``worker_images``."""
+    The hub VM converges to it; a worker pulls the images it names under ``worker_images``, first before it joins."""
     registry: str = ""
     """``<account>.dkr.ecr.<region>.amazonaws.com`` or ``<name>.azurecr.io``; "" is the hub VM's own registry."""
     images: tuple[str, ...] = ()

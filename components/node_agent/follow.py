@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,17 @@ def once(node: NodeConfig) -> dict[str, object]:
         # Last: what did not work out is tried again.
         write_file(ETAG_FILE, etag, mode=0o600)
     return {"changed": bool(news), "started": started}
+
+
+def first_images(node: NodeConfig) -> None:
+    """Before a worker joins: the bundle is there and all images it names are here. AgentError after an hour."""
+    deadline = time.monotonic() + images.PUBLISH_TIMEOUT_S
+    ETAG_FILE.unlink(missing_ok=True)
+    while not ETAG_FILE.exists():
+        try:
+            once(node)
+        except AgentError:
+            if time.monotonic() > deadline:
+                raise
+        if not ETAG_FILE.exists():
+            time.sleep(images.RETRY_S)

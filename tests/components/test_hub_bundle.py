@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.hub_bundle import HUB_IMAGES, bundle, course_images
+from components.hub_bundle import HUB_IMAGES, bundle, course_images, current
 from components.plan import plan
 from components.semester import load_stack_file
+from components.semester_access import GoogleAuthenticator
 from hubconfig.settings import SettingsError
 
 pytestmark = pytest.mark.unit
@@ -57,3 +59,31 @@ def test_no_secret_value_is_in_the_bundle() -> None:
     text = "".join(bundle("demo", DEMO, PLAN, IMAGES))
     assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][1]["secret_env"] == {"CONFIGPROXY_AUTH_TOKEN": "proxy_token"}
     assert "password" not in text.replace("admin_password", "").replace("student_password", "")
+
+
+FA16 = load_stack_file(Path("stacks/Pulumi.fa16.yaml"))
+ECR = "123456789012.dkr.ecr.us-west-2.amazonaws.com/semesterhub"
+
+
+def in_a_cloud(**changes: Any) -> dict[str, Any]:
+    semester = FA16.model_copy(update=changes)
+    images = {name: f"{ECR}/{name}{DIGEST}" for name in (*HUB_IMAGES, *course_images(semester))}
+    return json.loads(current("fa16", semester, plan(semester), images, secrets_revision="3"))
+
+
+def test_a_clouds_machines_follow_one_object_with_all_they_need() -> None:
+    document = in_a_cloud()
+    assert json.loads(document["settings"])["semester"] == "fa16"
+    described = document["bundle"]
+    assert described["worker_images"] == [f"{ECR}/student{DIGEST}"]
+    assert described["secrets_revision"] == "3" and described["store_secrets"] == []
+    assert [c["name"] for c in described["containers"]] == ["hub", "proxy", "edge"]
+    assert described["containers"][2]["env"]["SEMESTERHUB_TLS"] == "hub-admins@example.edu"
+
+
+def test_a_provider_with_a_client_secret_has_it_fetched_from_the_store_and_nowhere_else() -> None:
+    google = GoogleAuthenticator(kind="google", client_id="id", client_secret={"secure": "v1:x"}, hosted_domain=("example.edu",))
+    document = in_a_cloud(authenticator=google)
+    assert document["bundle"]["store_secrets"] == ["oauth_client_secret"]
+    assert document["bundle"]["containers"][0]["secret_files"] == ["oauth_client_secret"]
+    assert "Secret(" not in json.dumps(document) and '"client_secret"' not in json.dumps(document)

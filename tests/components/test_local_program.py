@@ -17,6 +17,7 @@ from pulumi.runtime.sync_await import _sync_await
 from components.node_agent.config import NodeConfig
 from components.plan import plan
 from components.semester import Semester, load_stack_file
+from components.semester_access import GoogleAuthenticator
 
 pytestmark = pytest.mark.unit
 DEMO = load_stack_file(Path("stacks/Pulumi.demo.yaml"))
@@ -123,6 +124,23 @@ def test_the_hub_gets_settings_by_digest_and_its_passwords_as_secrets(demo: tupl
     assert "pw-from-provider" not in deployment["settings"] + deployment["bundle"]
     assert {"admin_password", "student_password"} <= outputs["secret"]
     assert not {"hub_url", "nodes", "images"} & outputs["secret"]
+
+
+def test_a_client_secret_reaches_the_hub_as_a_secret_file_and_nothing_else() -> None:
+    values = {"kind": "google", "client_id": "id", "client_secret": {"secure": "v1:x"}, "hosted_domain": ("example.edu",)}
+    name = "semesterhub:authenticator"
+    pulumi.runtime.set_all_config({name: json.dumps({**values, "client_secret": "the-client-secret"})}, [name])
+    try:
+        recorder, outputs = declare(DEMO.model_copy(update={"authenticator": GoogleAuthenticator.model_validate(values)}))
+    finally:
+        pulumi.runtime.set_all_config({})
+    deployment = recorder.of_type("HubDeployment")["hub"]
+    given = deployment["secrets"].get("value", deployment["secrets"])  # Pulumi's mark of a secret
+    assert set(given) == {"admin_password", "oauth_client_secret"}
+    assert given["oauth_client_secret"] == "the-client-secret"
+    rest = {**deployment, "secrets": {}}
+    assert "the-client-secret" not in json.dumps([rest, *recorder.of_type("Machine").values()])
+    assert "student_password" not in outputs
 
 
 def test_the_outputs_are_the_contract(demo: tuple[Recorder, dict[str, Any]]) -> None:

@@ -281,6 +281,30 @@ def test_a_worker_pulls_what_the_newest_bundle_names(hub_vm: list[Any], monkeypa
     assert pulled == ["r/student@sha256:9"] and hub_vm == []
 
 
+def test_a_worker_joins_only_when_the_bundle_and_its_images_are_there(hub_vm: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    store, pulled = Store(None, {}), []
+    clock = FakeClock(monkeypatch, follow)
+
+    def fetch(_address: str, etag: str) -> tuple[str, str] | None:
+        store.document = {"settings": "", "bundle": {"worker_images": ["r/student@sha256:9"]}} if clock.now >= 60 else None
+        return Store.fetch(store, _address, etag)
+
+    def pull(_node: Any, references: list[str]) -> None:
+        if clock.now < 120:
+            raise AgentError("manifest unknown")
+        pulled.extend(references)
+
+    monkeypatch.setattr(store, "fetch", fetch)
+    monkeypatch.setattr(follow, "cloud_of", lambda _node: store)
+    monkeypatch.setattr(images, "pull", pull)
+    follow.first_images(node(**HUB))
+    assert pulled == ["r/student@sha256:9"] and 120 <= clock.now < 160
+    clock.now, store.document = -1e9, None
+    with pytest.raises(AgentError, match="manifest unknown"):
+        monkeypatch.setattr(store, "fetch", lambda *_: ('"1"', json.dumps({"settings": "", "bundle": {"worker_images": ["x"]}})))
+        follow.first_images(node(**HUB))
+
+
 # -- going away ------------------------------------------------------------------------------------------------------
 
 
