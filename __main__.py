@@ -23,5 +23,9 @@ if importlib.util.find_spec(f"components.{semester.cloud}") is None:
 
 # Only the chosen cloud's SDK is imported: the other one would cost a second and 100 MB.
 cloud = importlib.import_module(f"components.{semester.cloud}")
-for name, value in cloud.build(pulumi.get_stack(), semester, semester_plan).items():
+try:
+    outputs = cloud.build(pulumi.get_stack(), semester, semester_plan)
+except SemesterError as error:
+    raise pulumi.RunError(str(error)) from None
+for name, value in outputs.items():
     pulumi.export(name, value)

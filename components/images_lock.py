@@ -86,6 +86,14 @@ def references(semester: Semester, registry: str, names: Iterable[str], root: Pa
     return found
 
 
+def ecr_registry(account: str, region: str, stack: str) -> str:
+    """What `references()` and `unpublished()` take for a stack on AWS: the account's registry in the region, and in it
+    the stack's own folder, since two semesters in one account may not share repositories.
+    """
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"{account}.dkr.ecr.{region}.{suffix}/{REPOSITORY}-{stack}"
+
+
 def unpublished(registry: str, names: Iterable[str], root: Path = ROOT) -> tuple[str, ...]:
     """Those of the images that this registry does not have. Raises `SemesterError` for a missing or damaged file."""
     locked = read(root)

@@ -125,3 +125,89 @@ def flow_logs(group_arn: Any) -> dict[str, Any]:
     """The VPC's flow log service writes to its one log group."""
     actions = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
     return document(allow("WriteFlowLogs", actions, pulumi.Output.concat(group_arn, ":*")))
+
+
+def session_manager() -> Statement:
+    """A shell through SSM Session Manager. The managed policy for this may read every parameter of the account."""
+    channels = ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"]
+    return allow(
+        "SessionManager", ["ssm:UpdateInstanceInformation", *(f"ssmmessages:{name}" for name in channels)], "*"
+    )
+
+
+def read_parameters(scope: Scope, *names: str) -> Statement:
+    """The stack's parameters with these names."""
+    return allow("ReadOwnParameters", ["ssm:GetParameter"], [scope.parameter_arn(name) for name in names])
+
+
+def write_parameter(scope: Scope, name: str) -> Statement:
+    """One parameter."""
+    return allow("WriteOneParameter", ["ssm:PutParameter"], scope.parameter_arn(name))
+
+
+def decrypt(scope: Scope, key_arn: Any, *services: str) -> Statement:
+    """The stack's key, only through these services (`s3`, `ssm`)."""
+    via = [f"{service}.{scope.region}.{scope.dns_suffix}" for service in services]
+    return allow("DecryptThroughServices", ["kms:Decrypt"], key_arn, {"StringEquals": {"kms:ViaService": via}})
+
+
+def read_bundle(scope: Scope, bucket_arn: Any) -> Statement:
+    """The one object that says what runs where."""
+    return allow("ReadBundle", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, "/", scope.bundle_key))
+
+
+def pull_images(repository_arns: Sequence[Any]) -> list[Statement]:
+    """The stack's images; the login itself knows no resource."""
+    pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    return [
+        allow("RegistryLogin", ["ecr:GetAuthorizationToken"], "*"),
+        allow("PullOwnImages", pull, list(repository_arns)),
+    ]
+
+
+def finish_draining(scope: Scope, group: str) -> Statement:
+    """A worker that goes away asks its own group for time, and says when it is empty."""
+    arn = scope.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{group}")
+    actions = ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]
+    return allow("FinishDraining", actions, arn)
+
+
+def describe_cluster(cluster_arn: Any) -> Statement:
+    """Where the Kubernetes API answers; what the hub may do there is its access entry's."""
+    return allow("DescribeCluster", ["eks:DescribeCluster"], cluster_arn)
+
+
+def encrypt_cluster_secrets(key_arn: Any) -> dict[str, Any]:
+    """EKS wraps the cluster's secrets with the stack's key."""
+    return document(
+        allow("WrapSecrets", ["kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"], key_arn),
+        allow("GrantToTheCluster", ["kms:CreateGrant"], key_arn, {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
+    )
+
+
+def assumed_by_service_account(provider_arn: str, issuer: str, namespace: str, names: Sequence[str]) -> dict[str, Any]:
+    """Trust policy of a role for Kubernetes service accounts (IRSA), these and no others of the cluster."""
+    host = issuer.removeprefix("https://")
+    accounts = [f"system:serviceaccount:{namespace}:{name}" for name in names]
+    return document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Federated": provider_arn},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": accounts}},
+        }
+    )
+
+
+def topic_policy(scope: Scope, topic_arn: Any) -> dict[str, Any]:
+    """Alarms and the budget of this account may send; nobody else."""
+    return document(
+        {
+            "Sid": "AlarmsAndBudget",
+            "Effect": "Allow",
+            "Principal": {"Service": ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]},
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            "Condition": own_account(scope),
+        }
+    )

@@ -9,6 +9,7 @@ import pulumi
 from pulumi_aws import ecr
 
 from components.aws.scope import Scope
+from components.images_lock import REPOSITORY
 
 KEPT_IMAGES = 20
 """Per repository: the current one and what a rollback within a semester may need."""
@@ -24,8 +25,8 @@ class RegistryArgs:
 
 
 def repository(scope: Scope, name: str) -> str:
-    """Name of an image's repository. The stack is part of it: two semesters in one account do not share images."""
-    return f"{scope.name('images')}/semesterhub/{name}"
+    """Name of an image's repository, as `images_lock.references()` writes it behind the registry's host."""
+    return f"{scope.images.partition('/')[2]}/{REPOSITORY}/{name}"
 
 
 class Registry(pulumi.ComponentResource):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from components.images_lock import ecr_registry
+
 PREFIX = "semesterhub"
 
 
@@ -70,6 +72,11 @@ class Scope:
         return "bundle/current.json"
 
     @property
+    def images(self) -> str:
+        """The stack's folder in the account's container registry."""
+        return ecr_registry(self.account, self.region, self.stack)
+
+    @property
     def registry(self) -> str:
         """Host of the account's container registry in the region."""
-        return f"{self.account}.dkr.ecr.{self.region}.{self.dns_suffix}"
+        return self.images.partition("/")[0]

@@ -32,6 +32,10 @@ class FileStore:
         write_file(self.directory / name, value + "\n", mode=0o600)
 
 
+PENDING = "pending"
+"""A parameter that the deployment has made and nobody has written yet (SSM has no empty ones)."""
+
+
 class CloudStore:
     """SSM Parameter Store or Key Vault."""
 
@@ -39,7 +43,8 @@ class CloudStore:
         self.cloud = cloud
 
     def get(self, name: str) -> str | None:
-        return self.cloud.get_secret(name)
+        value = self.cloud.get_secret(name)
+        return None if value == PENDING else value
 
     def put(self, name: str, value: str) -> None:
         self.cloud.put_secret(name, value)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pulumi
 from pulumi.runtime import mocks
@@ -22,6 +23,7 @@ from components.semester import Semester, from_mapping
 from components.semester_yaml import read_stack_file
 
 STACK = "fa26"
+SECRET = "client-secret-of-the-provider"
 ACCOUNT, REGION = "123456789012", "us-west-2"
 CLOUD = Path(__file__).parent.parent / "stacks" / "cloud.yaml"
 
@@ -106,6 +108,7 @@ class _Cloud(pulumi.runtime.Mocks):
         made: dict[str, Any] = {
             "FileSystem": {"dnsName": f"fs-0.efs.{REGION}.amazonaws.com"},
             "Eip": {"publicIp": "192.0.2.200", "allocationId": f"eipalloc:{args.name}"},
+            "Parameter": {"version": 3},
             "Key": {"keyId": "key-id"},
             "Repository": {"repositoryUrl": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{args.inputs.get('name')}"},
             "LaunchTemplate": {"latestVersion": 7},
@@ -116,7 +119,7 @@ class _Cloud(pulumi.runtime.Mocks):
                 "vpcConfig": {**(args.inputs.get("vpcConfig") or {}), "clusterSecurityGroupId": "sg-cluster"},
                 "identities": [{"oidcs": [{"issuer": "https://oidc.example.net/id/1"}]}],
             },
-            "NodeGroup": {"resources": [{"autoscalingGroups": [{"name": f"eks-{args.name}"}]}]},
+            "NodeGroup": {"nodeGroupName": f"{args.name}-1", "resources": [{"autoscalingGroups": [{"name": f"eks-{args.name}"}]}]},
         }.get(kind, {})
         return ident, {"arn": f"arn:{ident}", **args.inputs, **made}
 
@@ -169,7 +172,7 @@ def run(
 
     recorder = Recorder(zones or [f"{REGION}b", f"{REGION}a", f"{REGION}c"])
     mocks.set_mocks(recorder.mocks, project="semesterhub", stack=stack, preview=False, monitor=recorder)
-    pulumi.runtime.set_all_config(dict(config or {}), [])
+    pulumi.runtime.set_all_config({"semesterhub:authenticator": json.dumps({"client_secret": SECRET}), **(config or {})}, [])
     resolved: dict[str, Any] = {}
     secret: set[str] = set()
     planned = plan(given)
@@ -202,7 +205,8 @@ def swarm() -> Program:
 @cache
 def kubernetes() -> Program:
     """The tests' semester on Kubernetes."""
-    return run(semester(orchestrator="kubernetes"))
+    with patch("components.hub_bundle.current", lambda *_, kubernetes, **__: json.dumps({"kubernetes": kubernetes})):
+        return run(semester(orchestrator="kubernetes"))
 
 
 def statements(policy: str) -> dict[str, tuple[set[str], set[str]]]:
