@@ -123,6 +123,11 @@ class Handler:
         del ctx, id, old_state
         return differences(old_inputs, news, self.schema)
 
+    def deletes_first(self, old_inputs: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+        """Whether a replacement deletes the old one before it makes the new one."""
+        del old_inputs, news
+        return self.delete_before_replace
+
     def create(self, ctx: Context, inputs: Mapping[str, Any]) -> Created:
         """Make it, or adopt what a killed run made."""
         raise NotImplementedError

@@ -139,7 +139,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 diffs=list(dict.fromkeys(c.top for c in changes)),
                 replaces=replaces,
                 stables=sorted(handler.stable_outputs),
-                deleteBeforeReplace=bool(replaces) and handler.delete_before_replace,
+                deleteBeforeReplace=bool(replaces) and handler.deletes_first(old_inputs, news),
                 detailedDiff=detailed,
                 hasDetailedDiff=True,
             )
