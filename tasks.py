@@ -29,7 +29,7 @@ def up(_context: Context, stack: str = "demo", sandbox: bool = False, waive: str
         "sandbox": SANDBOX,
         "waive": WAIVE,
         "against": "a git ref: compare with what its program makes offline, and print the difference as Markdown",
-        "output": "with --against: a folder for preview.md and a report-<stack>.json of each stack",
+        "output": "a folder for the plan as Markdown (preview.md) and as data (report-<stack>.json)",
     }
 )
 def preview(
@@ -42,10 +42,10 @@ def preview(
     if against:
         from operations import preview_against
 
+        if sandbox:
+            raise UserError("--against is offline by itself; leave --sandbox out.")
         sys.exit(preview_against.run(stack, against, output=output, waive=waived))
-    if output:
-        raise UserError("--output goes with --against.")
-    deploy.preview(stack, sandbox=sandbox, waive=waived)
+    deploy.preview(stack, sandbox=sandbox, waive=waived, output=output)
 
 
 @task(help={"stack": STACK, "sandbox": SANDBOX})
@@ -95,7 +95,7 @@ def test(_context: Context, fast: bool = False, only: str = "") -> None:
 
 @task
 def lint(_context: Context) -> None:
-    """Check style and types (ruff, pyright)."""
+    """Check style, types and workflows (ruff, pyright, zizmor)."""
     from operations import testing
 
     sys.exit(testing.lint())

@@ -19,6 +19,7 @@ from operations.engine import Pulumi, Result
 from operations.engine_events import QUIET_OPS, Resource
 from operations.errors import UserError
 from operations.paths import ROOT, certificate_file, owner_label
+from operations.preview_diff import build
 from operations.progress import note, seconds
 
 ROWS_OF_TIME = 12
@@ -58,12 +59,17 @@ def _save_certificate(stack: str, outputs: dict[str, Any]) -> None:
         path.write_text(certificate, "utf-8")
 
 
-def preview(stack: str, *, sandbox: bool = False, waive: Collection[str] = ()) -> Result:
-    """Say what `up` would change, and change nothing. Raises UserError when the plan breaks a policy."""
+def preview(stack: str, *, sandbox: bool = False, waive: Collection[str] = (), output: str = "") -> Result:
+    """Say what `up` would change, and change nothing; into the folder `output` as Markdown, too. Raises UserError when
+    the plan breaks a policy."""
     semester = stacks.load(stack)
     with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
-        result, _, verdicts = planning.plan(engine, semester, waive)
+        result, planned, verdicts = planning.plan(engine, semester, waive)
     _show_changes(result)
+    if output:
+        what = "what is deployed in the sandbox" if sandbox else "what is deployed"
+        report = build(planned, stack=stack, cloud=str(semester.cloud), baseline=what, verdicts=verdicts)
+        planning.write_reports([report], output)
     planning.refuse_broken(stack, verdicts, waive)
     if verdicts:
         Console().print(f"[green]{len(verdicts)} policies kept[/]")

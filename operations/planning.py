@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from operations import policies
 from operations.engine import Pulumi, Result
 from operations.errors import UserError
 from operations.planned import Preview, collect
-from operations.preview_diff.model import Verdict
+from operations.preview_diff import Report, Verdict, render, to_json
 from operations.progress import note
 
 if TYPE_CHECKING:
@@ -68,3 +70,17 @@ def judge_done(semester: Semester, stack: str, events: Sequence[dict[str, Any]],
             "  Nothing was touched. ", "  It is deployed as it is: put it right and run ./hub up again. "
         )
         raise UserError(told.replace("the plan of stack", "what was deployed of stack", 1))
+
+
+WHOLE = "The artifact of the run has everything."
+
+
+def write_reports(reports: Sequence[Report], output: str) -> None:
+    """Into the folder `output` (relative to where the user stands): `preview.md` for a reader, and `report-<stack>.json`
+    of each stack for operations/preview_comment.py."""
+    folder = Path(os.environ.get("SEMESTERHUB_CWD") or Path.cwd()) / output
+    folder.mkdir(parents=True, exist_ok=True)
+    for report in reports:
+        (folder / f"report-{report.stack}.json").write_text(to_json(report), "utf-8")
+    text = render(reports, whole=WHOLE) if reports else "No stack of a cloud, so nothing to compare.\n"
+    (folder / "preview.md").write_text(text, "utf-8")

@@ -27,14 +27,15 @@ from operations.git_tree import Version
 from operations.locks import file_lock
 from operations.paths import LOCKS_DIR, ROOT, WORK_DIR
 from operations.planned import collect
-from operations.preview_diff import Report, build, render, to_json
+from operations.preview_diff import Report, build, render
 from operations.progress import note
 
 if TYPE_CHECKING:
     from components.semester import Semester
     from sandbox import Session
 
-WHOLE = "The reports with everything are the run's artifact."
+UNLIMITED = 1 << 30
+"""Bytes: a terminal takes everything, a comment does not."""
 KEPT_BASELINES = 8
 """Baselines that stay for the next comparison with the same commit, all stacks together: a few MB each."""
 
@@ -44,16 +45,9 @@ def run(stack: str, ref: str, *, output: str = "", waive: Collection[str] = ()) 
     `preview.md` and a `report-<stack>.json` of each. Returns 1 when a policy is broken or a stack cannot be planned."""
     version = git_tree.resolve(ref)
     reports = [compare(name, version, waive=waive) for name in _named(stack, version)]
-    text = (
-        render(reports, whole=WHOLE if output else "") if reports else "No stack of a cloud, so nothing to compare.\n"
-    )
-    sys.stdout.write(text)
+    sys.stdout.write(render(reports, limit=UNLIMITED) if reports else "No stack of a cloud, so nothing to compare.\n")
     if output:
-        folder = Path(os.environ.get("SEMESTERHUB_CWD") or Path.cwd()) / output
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "preview.md").write_text(text, "utf-8")
-        for report in reports:
-            (folder / f"report-{report.stack}.json").write_text(to_json(report), "utf-8")
+        planning.write_reports(reports, output)
     return 1 if any(report.broken or report.error for report in reports) else 0
 
 

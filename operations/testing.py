@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="./hub test", description=__doc__, allow_abbrev=False)
     parser.add_argument("--fast", action="store_true", help="only tests without Docker (marker unit)")
     parser.add_argument("--only", metavar="MARK", choices=MARKERS, help=f"only one kind of test: {', '.join(MARKERS)}")
-    parser.add_argument("--no-lint", action="store_true", help="skip ruff and pyright")
+    parser.add_argument("--no-lint", action="store_true", help="skip ruff, pyright and zizmor")
     options, rest = parser.parse_known_args(list(arguments))
     if options.fast and options.only not in {None, "unit"}:
         raise UserError(f"--fast runs the unit tests; it does not go with --only {options.only}.")
@@ -70,9 +70,15 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def lint() -> int:
-    """ruff and pyright over the project; 0 when both are content."""
+    """ruff and pyright over the project, zizmor over the workflows; 0 when all are content."""
     failed = 0
-    for name, command in (("ruff", ["ruff", "check", "."]), ("pyright", ["pyright", "--warnings"])):
+    checks = (
+        ("ruff", ["ruff", "check", "."]),
+        ("pyright", ["pyright", "--warnings"]),
+        # GitHub's schema, pins, permissions, injections; offline, so it needs no token.
+        ("zizmor", ["zizmor", "--offline", "--strict-collection", "--no-progress", "--quiet", ".github/workflows"]),
+    )
+    for name, command in checks:
         done = subprocess.run(
             [str(VENV_PYTHON.parent / command[0]), *command[1:]],
             cwd=ROOT,
