@@ -28,6 +28,7 @@ from operations.engine_view import View
 from operations.errors import UserError
 from operations.locks import break_stale_locks, file_lock
 from operations.paths import (
+    BYTECODE,
     CACHE,
     CONFIG_DIR,
     LOCKS_DIR,
@@ -105,7 +106,9 @@ def environment(folder: Path, *, fetch_plugins: bool = False) -> dict[str, str]:
             filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "").removeprefix(str(ROOT)).strip(":")])
         ),
         "SEMESTERHUB_CACHE": str(CACHE),
+        "PYTHONPYCACHEPREFIX": str(BYTECODE),
     }
+    settings.pop("PYTHONDONTWRITEBYTECODE", None)
     if "PULUMI_CONFIG_PASSPHRASE" not in settings and "PULUMI_CONFIG_PASSPHRASE_FILE" not in settings:
         settings["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase_file())
     return settings

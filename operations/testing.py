@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from operations import setup
 from operations.errors import UserError
-from operations.paths import ROOT, VENV_PYTHON, owner_label
+from operations.paths import BYTECODE, ROOT, VENV_PYTHON, owner_label
 from operations.progress import note
 
 MARKERS = ("unit", "sandbox", "swarm", "browser", "load")
@@ -29,7 +29,8 @@ def run(arguments: Sequence[str]) -> int:
 
     checked = 0 if options.no_lint else lint()
     daemon = None
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(BYTECODE)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if mark != "unit":
         daemon = setup.docker()
         environment["SEMESTERHUB_PULUMI"] = str(setup.pulumi().folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from operations import setup
+from operations import engine, paths, setup
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
 
@@ -42,7 +42,7 @@ pulumi.export("student_password", pulumi.Output.secret("hidden words"))
 """
 DRIVER = """
 import sys
-from operations import setup
+from operations import engine, paths, setup
 from operations.engine import Pulumi
 from operations.errors import UserError
 try:
@@ -201,3 +201,10 @@ def test_a_second_run_of_the_same_stack_is_told_who_runs(project: Project) -> No
     assert code == 1
     assert f"process {process.pid} is bringing up stack 'demo'" in out
     assert process.communicate(timeout=90)[0].splitlines()[-1].endswith("hidden words")
+
+
+def test_the_program_finds_its_packages_compiled_although_the_shell_says_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    given = engine.environment(tmp_path)
+    assert "PYTHONDONTWRITEBYTECODE" not in given
+    assert Path(given["PYTHONPYCACHEPREFIX"]) == paths.CACHE / "bytecode", "and not in the checkout"
