@@ -276,7 +276,8 @@ class Pulumi:
         LOGS_DIR.mkdir(parents=True, exist_ok=True)
         _sweep_logs()
         base = LOGS_DIR / f"{self.key}-{time.strftime('%Y%m%d-%H%M%S')}-{action}"
-        log, events = base.with_suffix(".log"), base.with_suffix(".events")
+        # Not with_suffix: the key may hold a dot (`fa16.sandbox`).
+        log, events, record = (base.with_name(base.name + end) for end in (".log", ".events", ".json"))
         events.touch(mode=0o600)
         run = Run()
         with log.open("w", encoding="utf-8") as out:
@@ -294,7 +295,6 @@ class Pulumi:
             title, planning = f"{DOING[action]} {self.key}", action == "preview"
             interrupted = _follow(process, events, run, title, planning=planning, observe=observe)
         seconds = time.monotonic() - run.began
-        record = base.with_suffix(".json")
         result = Result(action, self.stack, run.changes, tuple(run.finished), seconds, record)
         record.write_text(json.dumps(_record(result, process.returncode), indent=1), "utf-8")
         events.unlink(missing_ok=True)

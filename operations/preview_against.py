@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from components.semester import Semester
     from sandbox import Session
 
+CostLine = tuple[str, float | None, float | None]
+CENT = 0.01
 UNLIMITED = 1 << 30
 """Bytes: a terminal takes everything, a comment does not."""
 KEPT_BASELINES = 8
@@ -104,7 +106,7 @@ class Baseline:
                 "The preview ends where homes would be lost: they are protected. What is shown may not be all."
             )
         preview = collect(events)
-        return build(
+        report = build(
             preview,
             stack=self.stack,
             cloud=cloud,
@@ -112,6 +114,38 @@ class Baseline:
             verdicts=planning.judge(semester, self.stack, preview, waive),
             notes=notes,
         )
+        if report.cost is None:
+            return report
+        return dataclasses.replace(report, cost=dataclasses.replace(report.cost, lines=self._cost_lines(semester)))
+
+    def _cost_lines(self, semester: Semester) -> tuple[CostLine, ...]:
+        """What makes the difference: both stack files by this tree's prices. The totals are each program's own."""
+        from components.semester import SemesterError, load_stack_file
+
+        path = _tree(self.version) / "stacks" / f"Pulumi.{self.stack}.yaml"
+        if self.notes or not path.exists():
+            return ()
+        try:
+            before, after = _by_resource(load_stack_file(path)), _by_resource(semester)
+        except SemesterError:
+            return ()  # written for another version of the model
+        names = sorted({*before, *after})
+        return tuple(
+            (name, before.get(name), after.get(name))
+            for name in names
+            if abs(after.get(name, 0.0) - before.get(name, 0.0)) >= CENT
+        )
+
+
+def _by_resource(semester: Semester) -> dict[str, float]:
+    """US dollars a month by kind of resource."""
+    from components.cost import monthly_cost
+    from components.plan import plan
+
+    costs: dict[str, float] = {}
+    for line in monthly_cost(semester, plan(semester)).lines:
+        costs[line.resource] = costs.get(line.resource, 0.0) + float(line.usd)
+    return {name: round(usd, 2) for name, usd in costs.items()}
 
 
 @contextmanager

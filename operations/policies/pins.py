@@ -46,12 +46,10 @@ def _versions(facts: Facts, found: Findings) -> None:
         value = r.inputs.get("imageTagMutability")
         if not str(value).startswith("IMMUTABLE"):
             found.add(r, "imageTagMutability", value, "Set it to IMMUTABLE.")
-    for r in facts.planned("aws:eks/cluster:Cluster", "aws:eks/nodeGroup:NodeGroup"):
-        if r.inputs.get("version") is None and r.inputs.get("releaseVersion") is None:
+    for r in facts.planned("aws:eks/cluster:Cluster"):
+        # Node groups and addons take what fits the cluster's version, once, and stay with it.
+        if r.inputs.get("version") is None:
             found.add(r, "version", None, "Name the Kubernetes version.")
-    for r in facts.planned("aws:eks/addon:Addon"):
-        if r.inputs.get("addonVersion") is None:
-            found.add(r, "addonVersion", None, "Name the addon's version.")
     for r in facts.planned("azure-native:containerservice:ManagedCluster"):
         if r.inputs.get("kubernetesVersion") is None:
             found.add(r, "kubernetesVersion", None, "Name the Kubernetes version.")

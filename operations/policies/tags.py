@@ -13,13 +13,15 @@ from operations.planned import SECRET, UNKNOWN, Planned
 from operations.policies.facts import Facts, Findings, items, plain_type
 
 REQUIRED: Final = ("semesterhub:stack", "semesterhub:semester", "semesterhub:course", "semesterhub:managed-by")
+WITHOUT: Final = frozenset({"aws:s3/bucketObjectv2:BucketObjectv2", "aws:s3/bucketObject:BucketObject"})
+"""Parts of something that has the tags; S3 bills each tag of each object."""
 _REMEDY: Final = "Give the resource components.tags.tags(stack, semester)."
 
 
 def present(facts: Facts, found: Findings) -> None:
     """Every resource that can have tags has the semester's."""
     for r in facts.preview.kept():
-        if r.op == "read" or not takes_tags(r.type):
+        if r.op == "read" or r.type in WITHOUT or not takes_tags(r.type):
             continue
         given = _tags(r)
         if given is None:

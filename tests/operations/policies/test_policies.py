@@ -280,7 +280,6 @@ BROKEN: list[tuple[str, list[Planned], str]] = [
     ),
     ("pinned-images", [planned("aws:ecr/repository:Repository", {"imageTagMutability": "MUTABLE"})], "IMMUTABLE"),
     ("pinned-images", [planned(EKS, {})], "version is not set"),
-    ("pinned-images", [planned("aws:eks/addon:Addon", {"addonName": "vpc-cni"})], "addonVersion"),
     ("pinned-images", [planned(AKS, {})], "kubernetesVersion"),
     (
         "pinned-images",
