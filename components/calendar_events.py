@@ -73,7 +73,7 @@ def events(semester: Semester, root: Path = ROOT) -> tuple[Event, ...]:
         for event in found
         if event.starts < after and event.ends > first
     )
-    return tuple(sorted(set(inside)))
+    return tuple(sorted(inside))
 
 
 def _days(first: date, last: date) -> Iterator[date]:
@@ -111,6 +111,7 @@ def _of_file(semester: Semester, index: int, root: Path) -> tuple[list[Event], f
 
     course = semester.courses[index]
     calendar = _read(index, str(course.calendar), root)
+    _known_zones(calendar, index, course)
     zone = semester.term.timezone
     # A day more on each side: an event in another zone may begin on the term's first day here.
     span = (semester.term.starts - _DAY, semester.term.ends + 2 * _DAY)
@@ -130,7 +131,7 @@ def _of_file(semester: Semester, index: int, root: Path) -> tuple[list[Event], f
         if str(component.get("STATUS", "")).upper() == "CANCELLED":
             continue
         categories = {category.upper() for category in _categories(component)}
-        all_day, starts, ends = _interval(component, zone, index, course)
+        starts, ends = _interval(component, zone)
         if "HOLIDAY" in categories:
             last = ends - timedelta(microseconds=1)
             holidays.update(_days(starts.astimezone(zone).date(), last.astimezone(zone).date()))
@@ -141,7 +142,6 @@ def _of_file(semester: Semester, index: int, root: Path) -> tuple[list[Event], f
         exam = "EXAM" in categories
         share = _share(component, 1.0 if exam else course.peak_concurrency, index, course)
         title = str(component.get("SUMMARY", "")) or course.title
-        assert all_day or starts.tzinfo is not None
         found.append(Event(_floor(starts), _ceil(ends), course.id, "exam" if exam else "meeting", title, share))
     return found, frozenset(holidays)
 
@@ -163,7 +163,20 @@ def _read(index: int, name: str, root: Path) -> Any:
         ) from error
 
 
-def _interval(component: Any, zone: ZoneInfo, index: int, course: Course) -> tuple[bool, datetime, datetime]:
+def _known_zones(calendar: Any, index: int, course: Course) -> None:
+    """An event in a zone that neither the file nor the time zone database knows would quietly be in the term's zone."""
+    for component in calendar.walk("VEVENT"):
+        for name in ("DTSTART", "DTEND", "RECURRENCE-ID"):
+            given = component.get(name)
+            moment = getattr(given, "dt", None)
+            zone = given.params.get("TZID") if given is not None and hasattr(given, "params") else None
+            if zone and isinstance(moment, datetime) and moment.tzinfo is None:
+                raise _refuse(
+                    index, course, f"an event in the unknown time zone {show(zone)}", "IANA names such as Europe/Berlin"
+                )
+
+
+def _interval(component: Any, zone: ZoneInfo) -> tuple[datetime, datetime]:
     starts = component["DTSTART"].dt
     if "DTEND" in component:
         ends = component["DTEND"].dt
@@ -174,13 +187,8 @@ def _interval(component: Any, zone: ZoneInfo, index: int, course: Course) -> tup
     if not isinstance(starts, datetime):
         # Local midnights: the day on which the clock changes has 23 or 25 hours.
         last = ends.date() if isinstance(ends, datetime) else ends
-        return True, local(starts, time(), zone), local(max(last, starts + _DAY), time(), zone)
-    if starts.tzinfo is None and component["DTSTART"].params.get("TZID"):
-        name = str(component["DTSTART"].params["TZID"])
-        raise _refuse(
-            index, course, f"an event in the unknown time zone {show(name)}", "IANA names such as America/Los_Angeles"
-        )
-    return False, _utc(starts, zone), _utc(ends, zone)
+        return local(starts, time(), zone), local(max(last, starts + _DAY), time(), zone)
+    return _utc(starts, zone), _utc(ends, zone)
 
 
 def _utc(moment: datetime, zone: ZoneInfo) -> datetime:

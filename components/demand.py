@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from components.calendar_events import Event, term_bounds
-from components.plan import Plan, nodes_for
-from components.semester import Semester
+from components.plan import Plan, nodes_wanted
+from components.semester import Problem, Semester, SemesterError
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def has_calendar(semester: Semester) -> bool:
 
 
 def timeline(semester: Semester, planned: Plan, events: Sequence[Event]) -> Timeline:
-    """Students and workers over the term. Without a calendar: the peak, always."""
+    """Students and workers over the term. Without a calendar: the peak, always. Raises `SemesterError` for an exam of an
+    iCal file that needs more than nodes.max."""
     first, after = term_bounds(semester)
     peaks = {course.id: course.peak_servers for course in planned.courses}
     if not has_calendar(semester):
@@ -70,18 +71,34 @@ def timeline(semester: Semester, planned: Plan, events: Sequence[Event]) -> Time
     def nodes(servers: Mapping[str, int]) -> int:
         key = tuple(servers.values())
         if key not in needs:
-            needs[key] = nodes_for(semester, planned, servers)
+            needs[key] = nodes_wanted(semester, planned, servers)
         return needs[key]
 
-    base = nodes(background)
+    base = min(nodes(background), semester.nodes.max)
     segments: list[tuple[datetime, datetime, int, int]] = []
     for begin, end, active in _slices(events):
         servers = dict(background)
         for course in {event.course for event in active}:
-            shares = sum(_of(students[course], event.share) for event in active if event.course == course)
-            servers[course] = min(peaks[course], max(background[course], shares))
-        segments.append((begin, end, sum(servers.values()), nodes(servers)))
+            own = [event for event in active if event.course == course]
+            together = sum(_of(students[course], event.share) for event in own)
+            exams = [_of(students[course], event.share) for event in own if event.kind == "exam"]
+            servers[course] = min(max(peaks[course], *exams, 0), max(background[course], together))
+        wanted = nodes(servers)
+        if wanted > semester.nodes.max:
+            raise _too_many(semester, wanted, sum(servers.values()), begin)
+        segments.append((begin, end, sum(servers.values()), wanted))
     return Timeline(_steps(segments, semester, first, after, sum(background.values()), base), after, base)
+
+
+def _too_many(semester: Semester, wanted: int, students: int, begin: datetime) -> SemesterError:
+    when = begin.astimezone(semester.term.timezone)
+    problem = Problem(
+        "semesterhub:nodes.max",
+        str(semester.nodes.max),
+        f"at least {wanted}, what {students} students on {when:%Y-%m-%d at %H:%M} need",
+        f"write `max: {wanted}`, or choose larger nodes",
+    )
+    return SemesterError("the calendar of this semester", [problem])
 
 
 def _of(students: int, share: float) -> int:

@@ -35,6 +35,7 @@ __all__ = [
     "Plan",
     "SubnetPlan",
     "nodes_for",
+    "nodes_wanted",
     "overlays_needed",
     "plan",
     "worker_name",
@@ -185,13 +186,17 @@ def _demands(courses: tuple[CoursePlan, ...]) -> list[Demand]:
 
 def nodes_for(semester: Semester, planned: Plan, servers: Mapping[str, int]) -> int:
     """Workers for this many servers of each course (by its id), spare ones included: from nodes.min to nodes.max."""
+    return min(nodes_wanted(semester, planned, servers), semester.nodes.max)
+
+
+def nodes_wanted(semester: Semester, planned: Plan, servers: Mapping[str, int]) -> int:
+    """The same without nodes.max."""
     size = NodeSize(planned.workers.instance_type, planned.workers.vcpus, planned.workers.memory_gib)
     demands = [
         Demand(servers.get(course.id, 0), course.memory_guarantee_mib, Fraction(str(course.cpu_guarantee)))
         for course in planned.courses
     ]
-    needed = nodes_needed(_capacity(semester, size), demands) + semester.nodes.spare
-    return min(max(semester.nodes.min, needed), semester.nodes.max)
+    return max(semester.nodes.min, nodes_needed(_capacity(semester, size), demands) + semester.nodes.spare)
 
 
 def _refuse(key: str, value: object, allowed: str, remedy: str) -> SemesterError:
