@@ -23,6 +23,8 @@ HEARTBEAT_EVERY_S = 60.0
 CORDONED_AFTER_S = 40.0
 """After this long a manager that is alive has read the label (20 s) and looked (5 s); one that is not starts nothing."""
 EMPTY_FOR_S = 10.0
+REJOIN_AFTER_S = 600.0
+"""An event that was acknowledged is gone from the list some time before the machine is."""
 STOP_S = 90.0
 """What the manager takes to stop the servers that are left."""
 
@@ -64,14 +66,18 @@ class Leave:
     def __init__(self, node: NodeConfig) -> None:
         self.node = node
         self.cloud = cloud_of(node)
-        self.left: str = ""
+        self.left = ""
+        self.noticed = 0.0
 
     def look(self) -> None:
         notice = self.cloud.notice()
-        if notice and notice.id != self.left:
-            leave(self.node, self.cloud, notice)
-            self.left = notice.id
-        elif not notice and self.left:
+        now = time.monotonic()
+        if notice:
+            if notice.id != self.left:
+                leave(self.node, self.cloud, notice)
+                self.left = notice.id
+            self.noticed = time.monotonic()
+        elif self.left and now - self.noticed > REJOIN_AFTER_S:
             say("the cloud changed its mind: joining again")
             boot.boot(self.node)
             self.left = ""

@@ -355,7 +355,7 @@ def test_a_student_who_never_leaves_does_not_hold_the_machine_for_ever(worker: C
 
 
 def test_a_machine_that_may_stay_after_all_joins_again(worker: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    cloud, boots, left = Cloud(), [], []
+    clock, cloud, boots, left = FakeClock(monkeypatch, leave), Cloud(), [], []
     monkeypatch.setattr(leave, "cloud_of", lambda _node: cloud)
     monkeypatch.setattr(leave, "leave", lambda *_: left.append(1))
     monkeypatch.setattr(boot, "boot", lambda _node: boots.append(1))
@@ -366,6 +366,10 @@ def test_a_machine_that_may_stay_after_all_joins_again(worker: Commands, monkeyp
     machine.look()
     assert (left, boots) == ([1], [])
     cloud.now = None
+    clock.now = 590
+    machine.look()
+    assert boots == []
+    clock.now = 610
     machine.look()
     machine.look()
     assert (left, boots) == ([1], [1])
