@@ -52,7 +52,11 @@ def semester_key(stack: str, name: str) -> str:
     """A plain key of the stack's file, unchecked; "" where there is none. The emulator plays the stack's account."""
     path = stack_file(stack)
     document = (yaml.safe_load(path.read_text("utf-8")) if path.exists() else None) or {}
-    return str((document.get("config") or {}).get(f"semesterhub:{name}") or "")
+    first, *rest = name.split(".")
+    value = (document.get("config") or {}).get(f"semesterhub:{first}")
+    for key in rest:
+        value = value.get(key) if isinstance(value, dict) else None
+    return str(value or "")
 
 
 @contextlib.contextmanager
@@ -81,7 +85,8 @@ def session(
         install_plugins(home, [chosen])
         away = isolated(home, root / "state")
         wanted = os.environ.get(FAULTS, "") if faults is None else faults
-        facts = {name: semester_key(stack, name) for name in ("account", "region")}
+        facts = {name: semester_key(stack, name) for name in ("account", "region", "fallback.dns.zone")}
+        facts["zone"] = facts.pop("fallback.dns.zone")
         away |= {FAULTS: wanted or None, "SEMESTERHUB_SANDBOX": key, "SEMESTERHUB_SANDBOX_STACK": json.dumps(facts)}
         state_dir = folder(stack, root)
         emulator = chosen.emulator(f"{key}.emulator")

@@ -124,7 +124,7 @@ class Handler:
         return differences(old_inputs, news, self.schema)
 
     def deletes_first(self, old_inputs: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
-        """Whether a replacement deletes the old one before it makes the new one."""
+        """Whether a replacement deletes the old one before it makes the new one: where both cannot exist at once."""
         del old_inputs, news
         return self.delete_before_replace
 
@@ -211,3 +211,7 @@ class Provider:
     def configure(self, config: Mapping[str, Any]) -> None:
         """Take the checked configuration."""
         del config
+
+    def mark(self) -> Mapping[str, Any]:
+        """What is added to the provider's own record in the state."""
+        return {}

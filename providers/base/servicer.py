@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2, struct_pb2
 
 from providers.base.bugs import record_bug
 from providers.base.engine import EngineLog
@@ -63,7 +63,10 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         def run() -> Any:
             news, _ = decode(request.news)
             failures = self.provider.check_config(self._context(request), news)
-            return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures, news, frozenset()))
+            inputs = struct_pb2.Struct()
+            inputs.CopyFrom(request.news)
+            inputs.MergeFrom(encode(self.provider.mark()))
+            return provider_pb2.CheckResponse(inputs=inputs, failures=_failures(failures, news, frozenset()))
 
         return self._answer(context, request, run)
 

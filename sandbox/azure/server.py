@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
+from collections.abc import Mapping
 
 from sandbox.azure.emulator.arm import Arm
 from sandbox.azure.emulator.http import Wire, serve
-from sandbox.azure.emulator.store import Store
+from sandbox.azure.emulator.ids import GROUPS
+from sandbox.azure.emulator.store import Resource, Store
 from sandbox.azure.faults import Faults
 from sandbox.emulator import Child, child
 from sandbox.faults import Gate
+
+STACK = "SEMESTERHUB_SANDBOX_STACK"
+"""What sandbox/session.py tells of the stack, as JSON: account, region, zone, zone_group."""
+
+
+def campus(store: Store, facts: Mapping[str, str]) -> None:
+    """What a university has before the semester: the DNS zone that the stack names, in the group it names."""
+    account, group, zone = (facts.get(name) for name in ("account", "zone_group", "zone"))
+    if not account or not group or not zone:
+        return
+    group_id = f"/subscriptions/{account}/resourceGroups/{group}"
+    zone_id = f"{group_id}/providers/Microsoft.Network/dnsZones/{zone}"
+    if store.get(group_id) is None:
+        store.put(Resource(group_id, GROUPS, {"location": facts.get("region") or "westus2"}, by_azure=True))
+    if store.get(zone_id) is None:
+        store.put(Resource(zone_id, "Microsoft.Network/dnsZones", {"location": "global"}, by_azure=True))
+    store.save()
 
 
 async def _run(own: Child, parent: int, wire: Wire) -> None:
@@ -33,7 +53,9 @@ def main() -> None:
         gate = Gate.from_environment(own.state_dir, os.environ)
     except ValueError as error:
         sys.exit(str(error))
-    wire = Wire(Arm(Store(own.state_dir)), touch=own.touch, before=Faults(gate))
+    store = Store(own.state_dir)
+    campus(store, json.loads(os.environ.get(STACK) or "{}"))
+    wire = Wire(Arm(store), touch=own.touch, before=Faults(gate))
     asyncio.run(_run(own, parent, wire))
 
 

@@ -385,6 +385,10 @@ class Arm:
         """Whether the deletion being looked at takes the parent along."""
         return ids.parse(resource.id).parent.lower() in self._doomed
 
+    def deleting_alone(self, resource: Resource) -> bool:
+        """Whether the deletion being looked at is of this resource itself, not of the group it is in."""
+        return ids.group_id(resource.id).lower() not in self._doomed
+
     def _not_in_use(self, doomed: list[Resource]) -> None:
         keys = {resource.key for resource in doomed}
         for holder in self.store.all():

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from operations.state import STAND_IN
 from providers.base import CheckFailure, Context, Function, Handler, Provider, ProviderError
 from sandbox.azure.plugin import functions, sdk, table
 from sandbox.azure.plugin.client import Client
@@ -107,6 +108,10 @@ class StandIn(Provider):
             raise ProviderError(str(error)) from None
         made = Session(client, str(config.get("subscriptionId") or SUBSCRIPTION), str(config.get("location") or ""))
         object.__setattr__(self, "_session", made)
+
+    def mark(self) -> Mapping[str, Any]:
+        """So that the official plugin never takes this for a stack of its own (operations/state.py)."""
+        return {STAND_IN: "sandbox"}
 
     def session(self) -> Session:
         """What the configuration gave. ProviderError before it was given."""

@@ -192,6 +192,11 @@ TYPES: dict[str, ArmType] = {
         within=_TYPE,
         autoname="copy",
     ),
+    "containerservice:MaintenanceConfiguration": ArmType(
+        "Microsoft.ContainerService/managedClusters/maintenanceConfigurations",
+        ("resourceName", "configName"),
+        autoname="copy",
+    ),
     "containerregistry:Registry": ArmType("Microsoft.ContainerRegistry/registries", ("registryName",)),
     "monitor:AutoscaleSetting": ArmType("Microsoft.Insights/autoscaleSettings", ("autoscaleSettingName",)),
     "monitor:ActionGroup": ArmType("Microsoft.Insights/actionGroups", ("actionGroupName",)),
@@ -202,6 +207,20 @@ TYPES: dict[str, ArmType] = {
     "monitor:DataCollectionRule": ArmType("Microsoft.Insights/dataCollectionRules", ("dataCollectionRuleName",)),
     "operationalinsights:Workspace": ArmType(
         "Microsoft.OperationalInsights/workspaces", ("workspaceName",), within=frozenset({"sku"})
+    ),
+    "logic:Workflow": ArmType("Microsoft.Logic/workflows", ("workflowName",)),
+    "dataprotection:BackupVault": ArmType("Microsoft.DataProtection/backupVaults", ("vaultName",), envelope=_EXPLICIT),
+    "dataprotection:BackupPolicy": ArmType(
+        "Microsoft.DataProtection/backupVaults/backupPolicies",
+        ("vaultName", "backupPolicyName"),
+        envelope=_EXPLICIT,
+        autoname="copy",
+    ),
+    "dataprotection:BackupInstance": ArmType(
+        "Microsoft.DataProtection/backupVaults/backupInstances",
+        ("vaultName", "backupInstanceName"),
+        envelope=_EXPLICIT,
+        autoname="copy",
     ),
     "consumption:Budget": ArmType("Microsoft.Consumption/budgets", ("budgetName",), "scope"),
 }

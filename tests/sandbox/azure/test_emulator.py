@@ -95,7 +95,11 @@ def test_location_is_required_known_and_stays(world: World) -> None:
         (f"{GROUP}/providers/Microsoft.ContainerRegistry/registries/a-b-c-d", LOCATION, "InvalidResourceName"),
         (f"{COMPUTE}/virtualMachineScaleSets/_x", vmss(), "InvalidResourceName"),
         (f"{VNET}/subnets/-x", subnet("10.20.0.0/24"), "InvalidResourceName"),
-        (f"{GROUP}/providers/Microsoft.ContainerService/managedClusters/c/agentPools/Too-Long", {}, "InvalidResourceName"),
+        (
+            f"{GROUP}/providers/Microsoft.ContainerService/managedClusters/c/agentPools/Too-Long",
+            {},
+            "InvalidResourceName",
+        ),
         (f"{SUBSCRIPTION}/resourceGroups/ends.", LOCATION, "InvalidResourceName"),
         (f"{GROUP}/providers/Microsoft.Authorization/roleAssignments/no-uuid", {}, "InvalidResourceName"),
     ],
@@ -138,7 +142,11 @@ def test_what_is_in_use_stays(world: World) -> None:
     interface, machine = f"{NET}/networkInterfaces/nic", f"{COMPUTE}/virtualMachines/hub"
     world.put(interface, nic())
     world.put(machine, vm())
-    for id, code in ((interface, "NicInUse"), (SUBNET, "InUseSubnetCannotBeDeleted"), (VNET, "InUseSubnetCannotBeDeleted")):
+    for id, code in (
+        (interface, "NicInUse"),
+        (SUBNET, "InUseSubnetCannotBeDeleted"),
+        (VNET, "InUseSubnetCannotBeDeleted"),
+    ):
         with pytest.raises(ArmError) as used:
             world.delete(id)
         assert (used.value.status, used.value.code) == (409, code)

@@ -9,6 +9,7 @@ from sandbox.azure.emulator.kind import Kind
 from sandbox.azure.emulator.kinds import (
     access,
     addresses,
+    backup,
     clusters,
     compute,
     dns,
@@ -19,7 +20,7 @@ from sandbox.azure.emulator.kinds import (
     vaults,
 )
 
-_MODULES = (resources, network, addresses, dns, storage, access, vaults, compute, clusters, monitor)
+_MODULES = (resources, network, addresses, dns, storage, access, vaults, compute, clusters, backup, monitor)
 KINDS: dict[str, Kind] = {kind.key: kind for module in _MODULES for kind in module.KINDS}
 SPECIAL_POSTS: dict[str, Callable[..., Any]] = {
     "microsoft.keyvault/locations/deletedvaults": vaults.deleted_vault_action

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.azure.emulator import ids, paths
 from sandbox.azure.emulator.errors import ArmError, bad
-from sandbox.azure.emulator.kind import Call, Kind, Reference, one_of
+from sandbox.azure.emulator.kind import Call, Kind, Reference, between, one_of
 from sandbox.azure.emulator.kinds.access import IDENTITY
 from sandbox.azure.emulator.kinds.compute import SIZE
 from sandbox.azure.emulator.kinds.network import SUBNET
@@ -228,6 +228,17 @@ def _kubeconfig(arm: Arm, cluster: Resource, body: dict[str, Any]) -> dict[str, 
     return {"kubeconfigs": [{"name": "clusterAdmin", "value": base64.b64encode(text.encode()).decode()}]}
 
 
+def _check_maintenance(call: Call) -> None:
+    """https://learn.microsoft.com/azure/aks/planned-maintenance: a window lasts at least four hours."""
+    window = paths.get(call.body, "properties.maintenanceWindow")
+    if call.id.name != "default" and window is None:
+        raise bad(f"Maintenance configuration '{call.id.name}' needs a maintenanceWindow.", code="InvalidParameter")
+    between(call, "properties.maintenanceWindow.durationHours", 4, 24)
+    schedule = paths.get(call.body, "properties.maintenanceWindow.schedule") or {}
+    if window is not None and len([kind for kind in schedule.values() if kind]) != 1:
+        raise bad(f"Maintenance configuration '{call.id.name}' needs exactly one schedule.", code="InvalidParameter")
+
+
 def _check_registry(call: Call) -> None:
     sku = one_of(call, "sku.name", ("Basic", "Standard", "Premium"), required=True)
     if sku != "Premium":
@@ -296,6 +307,13 @@ KINDS = (
         slow_delete=True,
         check=_check_agent_pool,
         before_delete=_before_pool_goes,
+    ),
+    Kind(
+        f"{CLUSTER}/maintenanceConfigurations",
+        r"default|aksManagedAutoUpgradeSchedule|aksManagedNodeOSUpgradeSchedule",
+        "default, aksManagedAutoUpgradeSchedule or aksManagedNodeOSUpgradeSchedule",
+        location=False,
+        check=_check_maintenance,
     ),
     Kind(
         REGISTRY,
