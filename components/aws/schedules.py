@@ -26,26 +26,18 @@ class SchedulesArgs:
 
 
 class Schedules(pulumi.ComponentResource):
-    """One resource an action that is still to come. Raises `SemesterError` when the calendar has too many."""
+    """One resource an action that is still to come. Raises `SemesterError` when there are too many, see `check`."""
 
     def __init__(self, name: str, args: SchedulesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("semesterhub:aws:Schedules", name, None, opts)
         left = args.schedule.remaining(args.now)
-        count = len(left.weekly) + len(left.once)
-        if count > ACTIONS_MAX:
-            problem = Problem(
-                "semesterhub:courses",
-                f"calendars with {count} scaling actions",
-                f"at most {ACTIONS_MAX}, what one Auto Scaling group takes",
-                "merge meetings that touch each other, or raise nodes.min so that small ones need no action",
-            )
-            raise SemesterError("the calendar of this semester", [problem])
+        check(left)
         for weekly in left.weekly:
             starts = first_moment(weekly, args.now)
             self._action(args, weekly, start=starts, end=after(weekly), recurrence=weekly.cron, zone=weekly.timezone)
         for once in left.once:
             self._action(args, once, start=once.at)
-        self.register_outputs({"actions": count})
+        self.register_outputs({"actions": len(left.weekly) + len(left.once)})
 
     def _action(
         self,
@@ -71,6 +63,19 @@ class Schedules(pulumi.ComponentResource):
             # A weekly action's start is over one day, and then no longer asked for: no reason to touch it.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["start_time"] if recurrence else None),
         )
+
+
+def check(left: Schedule) -> None:
+    """Raises `SemesterError` for more actions than a group takes."""
+    count = len(left.weekly) + len(left.once)
+    if count > ACTIONS_MAX:
+        problem = Problem(
+            "semesterhub:courses",
+            f"calendars with {count} scaling actions",
+            f"at most {ACTIONS_MAX}, what one Auto Scaling group takes",
+            "merge meetings that touch each other, or raise nodes.min so that small ones need no action",
+        )
+        raise SemesterError("the calendar of this semester", [problem])
 
 
 def first_moment(action: WeeklyAction, now: datetime) -> datetime | None:

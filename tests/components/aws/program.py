@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pulumi
-from pulumi.runtime import mocks
+from pulumi.runtime import mocks, rpc
 from pulumi.runtime.sync_await import _sync_await
 
 from components.plan import Plan, plan
@@ -28,9 +28,24 @@ ACCOUNT, REGION = "123456789012", "us-west-2"
 CLOUD = Path(__file__).parent.parent / "stacks" / "cloud.yaml"
 
 
+def data() -> dict[str, Any]:
+    """The cloud stack file of the tests as plain data."""
+    return dict(read_stack_file(CLOUD).data)
+
+
 def semester(**changes: Any) -> Semester:
     """The cloud stack file of the tests with some keys changed."""
-    return from_mapping({**read_stack_file(CLOUD).data, **changes}, source="test")
+    return from_mapping({**data(), **changes}, source="test")
+
+
+def in_class(**changes: Any) -> Semester:
+    """The same with a weekly meeting and a midterm."""
+    courses = [dict(course) for course in read_stack_file(CLOUD).data["courses"]]  # type: ignore[attr-defined]
+    courses[0] |= {
+        "meetings": [{"days": ["mon", "wed", "fri"], "starts": "10:00", "ends": "11:00"}],
+        "exams": [{"title": "Midterm", "starts": "2026-10-16 19:00", "ends": "2026-10-16 21:00"}],
+    }
+    return semester(courses=courses, **changes)
 
 
 @dataclass(frozen=True)
@@ -205,8 +220,24 @@ def swarm() -> Program:
 @cache
 def kubernetes() -> Program:
     """The tests' semester on Kubernetes."""
+    return run_kubernetes(semester(orchestrator="kubernetes"))
+
+
+def run_kubernetes(given: Semester) -> Program:
+    """The same as `run`, with the hub's settings left out: they are hub_bundle's, and tested there."""
     with patch("components.hub_bundle.current", lambda *_, kubernetes, **__: json.dumps({"kubernetes": kubernetes})):
-        return run(semester(orchestrator="kubernetes"))
+        return run(given)
+
+
+def is_secret(value: Any) -> bool:
+    """Whether an input reaches the engine marked as a secret."""
+    return isinstance(value, dict) and value.get(rpc._special_sig_key) == rpc._special_secret_sig
+
+
+def plain(value: Any) -> Any:
+    """A secret input's value."""
+    assert is_secret(value)
+    return value["value"]
 
 
 def statements(policy: str) -> dict[str, tuple[set[str], set[str]]]:
