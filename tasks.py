@@ -188,7 +188,30 @@ def image_list(_context: Context) -> None:
     image_tasks.show()
 
 
-namespace = Collection(up, preview, refresh, destroy, status, test, lint, lock, schema)
+@task(
+    help={
+        "stack": STACK,
+        "out": "path of the picture (default: .semesterhub/<stack>/capacity.png; - for none)",
+        "week": "a day, as YYYY-MM-DD: the picture shows its week alone",
+    }
+)
+def capacity(_context: Context, stack: str = "demo", out: str = "", week: str = "") -> None:
+    """Show the term's workers against the students that its calendar lets expect, as tables and as a picture."""
+    from operations import capacity as capacities
+
+    capacities.show(stack, out, week=week)
+
+
+@task(name="show", default=True, help={"stack": STACK})
+def cost_show(_context: Context, stack: str = "demo") -> None:
+    """Show what the dearest month of a semester costs, by list prices, resource by resource."""
+    from operations import cost
+
+    cost.show(stack)
+
+
+namespace = Collection(up, preview, refresh, destroy, status, capacity, test, lint, lock, schema)
+namespace.add_collection(Collection("cost", cost_show))
 namespace.add_collection(Collection("load", load_class, load_compare, load_crash))
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_list))

@@ -2,7 +2,7 @@
 
 Outside meetings a share of each class works (`background_concurrency`). During meetings and exams the shares of all that
 take place at the same moment are added up, for each course to at most its peak. Workers are there `nodes.warm_up_min`
-before they are needed and stay `nodes.cool_down_min` longer.
+before they are needed and stay `nodes.cool_down_min` longer; dips of less than an hour are filled.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
 from components.calendar_events import Event, term_bounds
 from components.plan import Plan, nodes_wanted
 from components.semester import Problem, Semester, SemesterError
+
+DIP_BRIDGED = timedelta(hours=1)
+"""Fewer workers for less than this are not worth it: see `_bridged`."""
 
 
 @dataclass(frozen=True)
@@ -148,4 +151,18 @@ def _steps(
         step = Step(moment, present, max([base, *(nodes for _, _, nodes in standing)]))
         if not steps or (steps[-1].students, steps[-1].nodes) != (step.students, step.nodes):
             steps.append(step)
-    return tuple(steps)
+    return _bridged(steps)
+
+
+def _bridged(steps: list[Step]) -> tuple[Step, ...]:
+    """Without short dips of workers: a machine that goes and comes back within the hour costs its students a restart."""
+    begins: list[int] = []  # where each stretch of equally many workers begins
+    for index, step in enumerate(steps):
+        if not index or steps[index - 1].nodes != step.nodes:
+            begins.append(index)
+    raised = list(steps)
+    for before, dip, after in zip(begins, begins[1:], begins[2:], strict=False):
+        level = min(steps[before].nodes, steps[after].nodes)
+        if steps[dip].nodes < level and steps[after].starts - steps[dip].starts < DIP_BRIDGED:
+            raised[dip:after] = [replace(step, nodes=level) for step in steps[dip:after]]
+    return tuple(raised)

@@ -145,3 +145,18 @@ def test_any_semester_replays(
     replays(given)
     assert all(given.nodes.min <= nodes <= given.nodes.max for _, nodes in of(given).changes())
     assert ZoneInfo(zone) == given.term.timezone
+
+
+def test_workers_do_not_go_and_come_back_within_the_hour() -> None:
+    meetings = [
+        {"days": ["mon"], "starts": "09:00", "ends": "10:00"},
+        {"days": ["mon"], "starts": "11:30", "ends": "12:30"},  # 9:00 to 10:40 and 11:10 to 13:10: half an hour between
+        {"days": ["mon"], "starts": "15:00", "ends": "16:00"},
+    ]
+    found = of(semester({"meetings": meetings}))
+    assert [(action.at, action.nodes) for action in found.weekly] == [
+        (time(8, 40), 3),
+        (time(13, 10), 1),
+        (time(14, 40), 3),
+        (time(16, 40), 1),
+    ]
