@@ -156,6 +156,17 @@ def load_crash(_context: Context, stack: str = "demo") -> None:
 
 
 @task(
+    name="preview",
+    help={"stack": STACK, "copies": "how many times over its resources", "repeats": "runs of which the median counts"},
+)
+def load_preview(_context: Context, stack: str = "fa26", copies: int = 10, repeats: int = 5) -> None:
+    """Measure a no-change preview: fixed cost, cost of a resource, where the time goes; beside an OpenTofu plan."""
+    from operations import preview_time
+
+    preview_time.run(stack, copies, repeats)
+
+
+@task(
     name="new",
     help={
         "stack": "the new semester's name, for instance fa26",
@@ -212,6 +223,6 @@ def cost_show(_context: Context, stack: str = "demo") -> None:
 
 namespace = Collection(up, preview, refresh, destroy, status, capacity, test, lint, lock, schema)
 namespace.add_collection(Collection("cost", cost_show))
-namespace.add_collection(Collection("load", load_class, load_compare, load_crash))
+namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_preview))
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_list))

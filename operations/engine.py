@@ -175,9 +175,12 @@ class Pulumi:
         self.environment = {name: value for name, value in over.items() if value is not None}
         self.local = state.local_folder(self.environment["PULUMI_BACKEND_URL"])
 
-    def run(self, action: Action, arguments: Sequence[str] = (), observe: Observer | None = None) -> Result:
+    def run(
+        self, action: Action, arguments: Sequence[str] = (), observe: Observer | None = None, *, refresh: bool = True
+    ) -> Result:
         """Run the action to its end and return what it did. Raises UserError with the one message when it fails.
-        `observe` gets every event of the engine as it comes, also those of a run that fails."""
+        `observe` gets every event of the engine as it comes, also those of a run that fails. `refresh`: whether `up` and
+        `preview` look first at what is really there."""
         with file_lock(LOCKS_DIR / f"stack-{self.key}", f"{DOING[action]} stack '{self.key}'", wait=False):
             leftovers.end(self.key, note)
             if self.local:
@@ -187,6 +190,8 @@ class Pulumi:
             config = config_copy(self.stack, self.place)
             self.create()
             self._forget_pending()
+            if refresh and action in {"up", "preview"}:
+                arguments = ["--refresh", *arguments]
             result = self._run(action, config, arguments, observe)
         if action in {"up", "refresh"}:
             result = Result(**{**result.__dict__, "outputs": self.outputs()})
@@ -268,8 +273,6 @@ class Pulumi:
             command += ["--yes", "--skip-preview"]
         if action == "up":
             command.append("--suppress-outputs")  # the password is printed once, by us
-        if action in {"up", "preview"}:
-            command.append("--refresh")
         return [*command, *arguments]
 
     def _run(self, action: Action, config: Path, arguments: Sequence[str], observe: Observer | None) -> Result:

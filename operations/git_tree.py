@@ -73,6 +73,8 @@ def unpack(version: Version, folder: Path, root: Path = ROOT) -> Path:
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
             archive.extractall(fresh, filter="data")
         fresh.replace(folder)
+    except tarfile.TarError as error:  # a link that leads out of the tree
+        raise UserError(f"{version.told} cannot be unpacked: {error}") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder

@@ -95,13 +95,13 @@ class Baseline:
         events: list[dict[str, Any]] = []
         notes = list(self.notes)
         try:
-            engine.run("preview", observe=events.append)
+            engine.run("preview", observe=events.append, refresh=False)  # nobody else was there
         except UserError as error:
             lost = planning.lost_homes(semester, self.stack, events)
             if not lost or error.exit_code == 130:
                 if error.exit_code == 130:
                     raise
-                return Report(stack=self.stack, cloud=cloud, baseline=self.version.told, error=str(error))
+                return Report(stack=self.stack, cloud=cloud, baseline=self.version.told, error=_reason(error))
             notes.append(
                 "The preview ends where homes would be lost: they are protected. What is shown may not be all."
             )
@@ -200,7 +200,7 @@ def _brought_up(stack: str, cloud: str, version: Version) -> Iterator[Session]:
             except UserError as error:
                 if error.exit_code == 130:
                     raise
-                raise _NotUp(_first_reason(str(error))) from None
+                raise _NotUp(_in_a_sentence(error)) from None
             marker.write_text(json.dumps({"commit": version.commit, "stack": stack}) + "\n", "utf-8")
         os.utime(root)
         yield session
@@ -222,12 +222,16 @@ def _place(place: Place, program_dir: Path, version: Version) -> Place:
     return dataclasses.replace(place, program_dir=program_dir, environment={**place.environment, **own})
 
 
-def _first_reason(message: str) -> str:
-    """Of an engine's error its reason, without where the log is: that is of no use to somebody else."""
-    lines = [
-        line.strip() for line in message.splitlines()[1:] if line.strip() and "Everything the engine said" not in line
-    ]
-    return " ".join(lines[:6]) or message.splitlines()[0]
+def _reason(error: UserError) -> str:
+    """An engine's error without where its log is: that is of no use to somebody else."""
+    lines = [line.removeprefix("  ") for line in str(error).splitlines() if "Everything the engine said: " not in line]
+    return "\n".join(lines)
+
+
+def _in_a_sentence(error: UserError) -> str:
+    """The same as part of a sentence, without the line that only says that it failed."""
+    lines = _reason(error).splitlines()
+    return " ".join(line.strip() for line in (lines[1:] or lines)[:6])
 
 
 def _tree(version: Version) -> Path:

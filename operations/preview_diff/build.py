@@ -74,7 +74,7 @@ def _change(planned: Planned, names: Names) -> Change:
 def _judged(kind: str, difference: Difference) -> Difference:
     follows = difference.after == str(UNKNOWN)
     reason = security.of_property(kind, difference.path, secret=difference.secret, follows=follows)
-    worse = security.alarm(reason, difference.path, difference.before, difference.after)
+    worse = security.alarm(kind, reason, difference.path, difference.before, difference.after)
     return replace(difference, security=reason, alarm=worse)
 
 

@@ -29,7 +29,8 @@ def code(value: str, *, most: int = CELL_MAX) -> str:
 def words(value: str) -> str:
     """Text between HTML tags or in a sentence: every sign that Markdown, HTML or GitHub reads is an entity."""
     text = " ".join(_clean(value).split()).replace("www.", "www&#46;")
-    return re.sub(r"&#46;|[^\w \-.,;()/='’‹›·…%+]|_", lambda m: m[0] if len(m[0]) > 1 else f"&#{ord(m[0])};", text)
+    read = r"&#46;|[^\w \-.,;:()/='\"{}^?’‹›·…%+]|_|:(?=\S)"
+    return re.sub(read, lambda m: m[0] if len(m[0]) > 1 else f"&#{ord(m[0])};", text)
 
 
 def shorten(text: str, most: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
@@ -65,9 +66,30 @@ _PROPERTIES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
 )
 _WHOLE_INTERNET: Final = re.compile(r"(?<![\d.])0\.0\.0\.0/0|(?<![\w:])::/0|\bInternet\b|^\*$|\"\*\"")
 _SOURCES: Final = re.compile(r"cidr|source|ingress|authorizedIp|securityRules|ipRules|allowedIp", re.IGNORECASE)
-_WILDCARD: Final = re.compile(r"^\*$|\"\*\"|\"\*:\*\"|\bAdministratorAccess\b|PowerUserAccess|\bOwner\b")
+_ADMINISTRATORS: Final = re.compile(
+    r"AdministratorAccess|PowerUserAccess|IAMFullAccess|8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+)
+"""AWS's managed policies for administrators, and Azure's role Owner."""
 _OFF: Final = re.compile(r"^(false|disabled|none|null|optional)$", re.IGNORECASE)
 _ON: Final = re.compile(r"^(true|enabled|required)$", re.IGNORECASE)
+
+
+def wide_actions(document: str) -> frozenset[str]:
+    """The actions that a policy document allows for a whole service (`s3:*`) or for all (`*`)."""
+    try:
+        statements = json.loads(document).get("Statement")
+    except (ValueError, AttributeError):
+        return frozenset()
+    found: set[str] = set()
+    for statement in statements if isinstance(statements, list) else [statements]:
+        if isinstance(statement, dict) and statement.get("Effect") == "Allow":
+            actions = statement.get("Action")
+            found |= {
+                str(a)
+                for a in (actions if isinstance(actions, list) else [actions])
+                if str(a).rpartition(":")[2] == "*"
+            }
+    return frozenset(found)
 
 
 def of_type(kind: str) -> str:
@@ -88,14 +110,17 @@ def of_property(kind: str, path: str, *, secret: bool, follows: bool = False) ->
     return next((reason for reason, pattern in _PROPERTIES if pattern.search(path)), "") or of_type(kind)
 
 
-def alarm(reason: str, path: str, before: str | None, after: str | None) -> str:
+def alarm(kind: str, reason: str, path: str, before: str | None, after: str | None) -> str:
     """What is worse than before, in two or three words; empty where nothing is seen to be."""
     old, new = before or "", after or ""
-    if reason in {"network access", "public access"} and "egress" not in path.lower():
+    if reason in {"network access", "public access"} and "egress" not in (kind + path).lower():
         opened = _WHOLE_INTERNET.search(new) and not _WHOLE_INTERNET.search(old)
         if opened and (_SOURCES.search(path) or re.search(r"0\.0\.0\.0/0|::/0|Internet", new)):
             return "open to the whole internet"
-    if reason == "identity and permissions" and _WILDCARD.search(new) and not _WILDCARD.search(old):
+    wider = wide_actions(new) - wide_actions(old) or (_ADMINISTRATORS.search(new) and not _ADMINISTRATORS.search(old))
+    if (
+        reason == "identity and permissions" and wider and not kind.startswith("aws:kms/")
+    ):  # there `*` is the key itself
         return "more rights than before"
     blocks = re.search(r"block|restrict|ignore", path, re.IGNORECASE) is not None
     if reason == "public access" and ((_ON.match(new) and not blocks) or (_OFF.match(new) and blocks and before)):

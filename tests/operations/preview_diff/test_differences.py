@@ -146,8 +146,8 @@ def test_an_id_is_not_seen_in_a_longer_one() -> None:
         ),
         (
             "aws:iam/rolePolicy:RolePolicy",
-            {"policy": '{"Action": "s3:GetObject"}'},
-            {"policy": '{"Action": "*"}'},
+            {"policy": '{"Statement": [{"Effect": "Allow", "Action": "s3:GetObject"}]}'},
+            {"policy": '{"Statement": [{"Effect": "Allow", "Action": ["s3:*"]}]}'},
             "identity and permissions",
             "more rights than before",
         ),
