@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import random
 import re
 import secrets
 import socket
@@ -204,17 +205,27 @@ def _labels(thing: Any) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now and no stack file of this checkout names."""
+    """Ports nobody listens on now, no stack file of this checkout names, and the kernel hands to no outgoing connection.
+
+    A port of the kernel's own range could be taken by any program between now and the moment the hub VM is made.
+    """
     named = {str(p) for file in STACKS_DIR.glob("Pulumi.*.yaml") for p in _numbers(file)}
+    low, high = _outgoing_ports()
+    candidates = [port for port in range(10_000, 65_000) if not low <= port <= high and str(port) not in named]
     found: list[int] = []
-    with contextlib.ExitStack() as held:
-        while len(found) < count:
-            probe = held.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port >= 1024 and str(port) not in named:
-                found.append(port)
-    return found
+    for port in random.SystemRandom().sample(candidates, len(candidates)):
+        if len(found) == count:
+            return found
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    raise UserError(f"no {count} free ports are left on this machine outside {low} to {high}")
+
+
+def _outgoing_ports() -> tuple[int, int]:
+    """First and last port that the kernel gives to outgoing connections."""
+    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()
+    return int(low), int(high)
 
 
 def _numbers(file: Path) -> list[str]:
