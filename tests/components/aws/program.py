@@ -24,6 +24,7 @@ from components.semester_yaml import read_stack_file
 
 STACK = "fa26"
 SECRET = "client-secret-of-the-provider"
+AMI = "ami-0123456789abcdef0"
 ACCOUNT, REGION = "123456789012", "us-west-2"
 CLOUD = Path(__file__).parent.parent / "stacks" / "cloud.yaml"
 
@@ -142,7 +143,7 @@ class _Cloud(pulumi.runtime.Mocks):
         answers: Mapping[str, Any] = {
             "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": self.zones, "zoneIds": []},
             "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": "999999999999"},
-            "aws:ec2/getAmi:getAmi": {"id": "ami-pinned", "imageId": "ami-pinned", "name": "pinned"},
+            "aws:ec2/getAmi:getAmi": {"id": AMI, "imageId": AMI, "name": "pinned"},
             "aws:route53/getZone:getZone": {"zoneId": "ZCAMPUS", "id": "ZCAMPUS", "name": "example.edu"},
         }
         self.asked = [*getattr(self, "asked", []), (args.token, dict(args.args), args.provider)]

@@ -32,7 +32,7 @@ def node_file(user_data: str) -> dict[str, Any]:
 def test_the_hub_stands_at_its_planned_address_and_answers_metadata_one_hop_only(program: Run) -> None:
     made = program()
     hub = made["ec2.Instance/hub"]
-    assert (hub["privateIp"], hub["subnetId"], hub["ami"]) == ("10.20.0.10", "Subnet:public-1", "ami-pinned")
+    assert (hub["privateIp"], hub["subnetId"], hub["ami"]) == ("10.20.0.10", "Subnet:public-1", programs.AMI)
     assert hub["instanceType"] == "m6i.large" and hub["associatePublicIpAddress"] is False and "keyName" not in hub
     assert hub["vpcSecurityGroupIds"] == ["SecurityGroup:hub"] and hub["iamInstanceProfile"] == "semesterhub-fa26-hub"
     assert hub["metadataOptions"] == {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1}
@@ -105,7 +105,7 @@ def test_a_worker_knows_its_group_its_hook_and_what_it_may_give_to_students() ->
 def test_workers_are_private_encrypted_and_answer_metadata_one_hop_only() -> None:
     made = programs.swarm()
     template = made["ec2.LaunchTemplate/nodes"]
-    assert template["instanceType"] == made.plan.workers.instance_type == "r6i.xlarge" and template["imageId"] == "ami-pinned"
+    assert template["instanceType"] == made.plan.workers.instance_type == "r6i.xlarge" and template["imageId"] == programs.AMI
     assert template["vpcSecurityGroupIds"] == ["SecurityGroup:nodes"] and "keyName" not in template
     assert template["iamInstanceProfile"] == {"arn": "arn:InstanceProfile:worker"}
     options = template["metadataOptions"]
