@@ -101,7 +101,11 @@ def _show_changes(result: Result) -> None:
 
 
 def destroy(stack: str, *, delete_homes: bool = False, sandbox: bool = False) -> Result:
-    """Remove everything of the stack. Students' homes stay, unless `delete_homes` (the caller has it confirmed)."""
+    """Remove everything of the stack. Students' homes stay, unless `delete_homes` (the caller has it confirmed).
+
+    In a cloud they are protected, and Pulumi leaves alone what is protected and what that needs (the subnets from which
+    they are mounted). In the sandbox there are no students, and all of it goes.
+    """
     cloud = stacks.cloud_of(stack)
     if sandbox or not Pulumi.known(stack):
         stacks.path_of(stack)
@@ -110,9 +114,16 @@ def destroy(stack: str, *, delete_homes: bool = False, sandbox: bool = False) ->
     if delete_homes:
         extra["SEMESTERHUB_DELETE_HOMES"] = stack
     with _engine(stack, cloud, extra, sandbox=sandbox) as engine:
-        result = engine.run("destroy")
+        everything = delete_homes or sandbox
+        keep = ["--exclude-protected"] if cloud != "local" and not everything else []
+        result = engine.run("destroy", keep, release=cloud != "local" and everything)
     out = Console()
     out.print(_summary(result))
+    if keep:
+        out.print(
+            "What holds students' files is protected and still there, with what it needs; it is paid for until\n"
+            f"./hub destroy --stack {stack} --delete-homes"
+        )
     if cloud == "local":
         from providers.localcloud.sweep import sweep
 

@@ -176,11 +176,18 @@ class Pulumi:
         self.local = state.local_folder(self.environment["PULUMI_BACKEND_URL"])
 
     def run(
-        self, action: Action, arguments: Sequence[str] = (), observe: Observer | None = None, *, refresh: bool = True
+        self,
+        action: Action,
+        arguments: Sequence[str] = (),
+        observe: Observer | None = None,
+        *,
+        refresh: bool = True,
+        release: bool = False,
     ) -> Result:
         """Run the action to its end and return what it did. Raises UserError with the one message when it fails.
         `observe` gets every event of the engine as it comes, also those of a run that fails. `refresh`: whether `up` and
-        `preview` look first at what is really there."""
+        `preview` look first at what is really there. `release`: before that, nothing in the state is protected or
+        retained any more."""
         with file_lock(LOCKS_DIR / f"stack-{self.key}", f"{DOING[action]} stack '{self.key}'", wait=False):
             leftovers.end(self.key, note)
             if self.local:
@@ -192,6 +199,8 @@ class Pulumi:
             self._forget_pending()
             if refresh and action in {"up", "preview"}:
                 arguments = ["--refresh", *arguments]
+            if release:
+                self._release()
             result = self._run(action, config, arguments, observe)
         if action in {"up", "refresh"}:
             result = Result(**{**result.__dict__, "outputs": self.outputs()})
@@ -239,6 +248,21 @@ class Pulumi:
             return
         exported = json.loads(self._aside("stack", "export", "--stack", self.stack))
         exported["deployment"]["pending_operations"] = []
+        self._import(exported)
+        note(f"an earlier run was killed while {', '.join(pending)}; this run takes over what exists")
+
+    def _release(self) -> None:
+        """Take protection and retention from every resource in the state."""
+        exported = json.loads(self._aside("stack", "export", "--stack", self.stack))
+        held = [r for r in exported["deployment"].get("resources") or [] if r.get("protect") or r.get("retainOnDelete")]
+        for resource in held:
+            resource.pop("protect", None)
+            resource.pop("retainOnDelete", None)
+        if held:
+            self._import(exported)
+
+    def _import(self, exported: dict[str, Any]) -> None:
+        """Make an edited export the state."""
         edited = self.place.config_dir / f".{self.stack}.import.json"
         handle = os.open(edited, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as out:
@@ -247,7 +271,6 @@ class Pulumi:
             self._aside("stack", "import", "--stack", self.stack, "--file", str(edited))
         finally:
             edited.unlink(missing_ok=True)
-        note(f"an earlier run was killed while {', '.join(pending)}; this run takes over what exists")
 
     def _aside(self, *arguments: str) -> str:
         """A command that needs no program, run in the copied project so that no committed file is touched."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sandbox.azure.emulator.arm import Arm
 from sandbox.azure.emulator.http import Wire, serve
 from sandbox.azure.emulator.ids import GROUPS
-from sandbox.azure.emulator.store import Resource, Store
+from sandbox.azure.emulator.store import Resource, State, Store
 from sandbox.azure.faults import Faults
 from sandbox.emulator import Child, child
 from sandbox.faults import Gate
@@ -34,6 +34,12 @@ def campus(store: Store, facts: Mapping[str, str]) -> None:
     store.save()
 
 
+def forget_the_dead(store: Store) -> None:
+    """Where nothing is left, what was deleted softly (a vault's name) is over as well: the next `up` is in a new cloud."""
+    if all(resource.by_azure for resource in store.all()):
+        store.state = State()
+
+
 async def _run(own: Child, parent: int, wire: Wire) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -54,6 +60,7 @@ def main() -> None:
     except ValueError as error:
         sys.exit(str(error))
     store = Store(own.state_dir)
+    forget_the_dead(store)
     campus(store, json.loads(os.environ.get(STACK) or "{}"))
     wire = Wire(Arm(store), touch=own.touch, before=Faults(gate))
     asyncio.run(_run(own, parent, wire))

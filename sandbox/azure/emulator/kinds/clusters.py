@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CLUSTER = "Microsoft.ContainerService/managedClusters"
 POOL = f"{CLUSTER}/agentPools"
 REGISTRY = "Microsoft.ContainerRegistry/registries"
-VERSIONS = ("1.31", "1.32", "1.33", "1.34")
-"""Kubernetes versions of AKS (https://learn.microsoft.com/azure/aks/supported-kubernetes-versions, November 2025)."""
+VERSIONS = ("1.32", "1.33", "1.34", "1.35", "1.36")
+"""Kubernetes versions of AKS (https://learn.microsoft.com/azure/aks/supported-kubernetes-versions, the calendar up to 2026)."""
 
 
 def _check_version(text: Any) -> None:
