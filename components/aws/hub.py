@@ -67,7 +67,6 @@ class Hub(pulumi.ComponentResource):
             instance_type=args.instance_type,
             subnet_id=args.subnet_id,
             private_ip=args.private_ip,
-            associate_public_ip_address=False,
             vpc_security_group_ids=[args.security_group_id],
             iam_instance_profile=args.profile_name,
             metadata_options={

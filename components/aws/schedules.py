@@ -15,6 +15,7 @@ from components.semester import Problem, SemesterError
 ACTIONS_MAX = 125
 """Scheduled actions of one group (docs.aws.amazon.com/autoscaling/ec2/userguide, "Quotas")."""
 UNCHANGED = -1
+_MEANING = ("desiredCapacity", "recurrence", "timeZone", "endTime")
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,13 @@ class Schedules(pulumi.ComponentResource):
             time_zone=zone,
             start_time=stamp(start),
             end_time=stamp(end),
-            # A weekly action's start is over one day, and then no longer asked for: no reason to touch it.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["start_time"] if recurrence else None),
+            # Put again, an action would carry the start that AWS has in mind for it, and be refused when that is over.
+            # A weekly action's own start is left out once it is over: no reason to touch it.
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=True,
+                replace_on_changes=list(_MEANING) + ([] if recurrence else ["startTime"]),
+            ),
         )
 
 
