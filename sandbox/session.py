@@ -28,8 +28,18 @@ from sandbox.stackfile import offline
 SUFFIX = ".sandbox"
 BANNER = (
     "Offline {cloud}: an emulator on this machine, no account, nothing real is made.\n"
-    "A stand-in re-implements the provider's logic here, so a green sandbox does not prove that the official provider agrees."
+    "A stand-in re-implements the provider's logic here: a green sandbox does\n"
+    "not prove that the official provider agrees."
 )
+
+
+FACTS = {
+    "account": "account",
+    "region": "region",
+    "zone": "fallback.dns.zone",
+    "zone_group": "fallback.dns.resource_group",
+}
+"""What an emulator is told of the stack: whose account it plays, and which DNS zone the campus has already."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,7 @@ def session(
         install_plugins(home, [chosen])
         away = isolated(home, root / "state")
         wanted = os.environ.get(FAULTS, "") if faults is None else faults
-        facts = {name: semester_key(stack, name) for name in ("account", "region", "fallback.dns.zone")}
-        facts["zone"] = facts.pop("fallback.dns.zone")
+        facts = {name: semester_key(stack, key) for name, key in FACTS.items()}
         away |= {FAULTS: wanted or None, "SEMESTERHUB_SANDBOX": key, "SEMESTERHUB_SANDBOX_STACK": json.dumps(facts)}
         state_dir = folder(stack, root)
         emulator = chosen.emulator(f"{key}.emulator")

@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from moto.moto_api._internal import mock_random
+
+from sandbox.aws import world
+
 Answer = tuple[int, list[tuple[str, str]], bytes]
 Moto = Callable[[Mapping[str, Any], bytes], Answer]
 
@@ -65,6 +69,7 @@ def _refused(status: int, code: str, text: str) -> Answer:
 class Extras:
     """The kept things: path of the collection -> key -> the thing."""
 
+    account: str
     kept: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     def answer(self, environ: Mapping[str, Any], body: bytes, moto: Moto) -> Answer | None:
@@ -78,12 +83,66 @@ class Extras:
             def look(at: str) -> Answer:
                 return moto({**environ, "REQUEST_METHOD": "GET", "PATH_INFO": at, "RAW_URI": at}, b"")
 
-            return self._eks(method, path, body, region, look)
+            kept = self._eks(method, path, body, region, look)
+            return kept if kept is not None else self._with_effects(environ, path, body, region, moto)
         if service == "backup" and (found := re.fullmatch(r"/backup/plans/([^/]+)/selections(?:/([^/]*))?/?", path)):
             return self._selection(method, unquote(found[1]), unquote(found[2] or ""), body)
         if service == "elasticfilesystem" and (found := re.fullmatch(r"/2015-02-01/file-systems/([^/]+)/backup-policy", path)):
             return self._efs(method, found[1], body)
+        if service == "elasticfilesystem" and method == "DELETE":
+            found = re.fullmatch(r"/2015-02-01/file-systems/([^/]+)/policy", path)
+            return self._no_policy(region, found[1]) if found else None
         return None
+
+    def _no_policy(self, region: str, file_system: str) -> Answer:
+        """moto's own deletion of a file system's policy ends in an internal error."""
+        from moto.efs.models import efs_backends
+
+        made = efs_backends[self.account][region].file_systems_by_id.get(file_system)
+        if made is None:
+            return _refused(404, "FileSystemNotFound", f"File system '{file_system}' does not exist.")
+        made.file_system_policy = None
+        return 204, [("Content-Length", "0")], b""
+
+    def _with_effects(self, environ: Mapping[str, Any], path: str, body: bytes, region: str, moto: Moto) -> Answer:
+        """moto's own answer, with what EKS does besides."""
+        method, given = environ["REQUEST_METHOD"], json.loads(body or b"{}")
+        if found := re.fullmatch(r"/clusters/([^/]+)/updates", path):  # a new version of the control plane
+            from moto.eks.models import eks_backends
+
+            cluster = eks_backends[self.account][region].clusters.get(found[1])
+            if cluster is None:
+                return _refused(404, "ResourceNotFoundException", f"No cluster found for name: {found[1]}.")
+            cluster.version = given["version"]
+            return _json(200, {"update": {"id": "sandbox", "status": "Successful", "type": "VersionUpdate"}})
+        if found := re.fullmatch(r"/clusters/([^/]+)/node-groups/([^/]+)/update-version", path):
+            return self._node_group_version(region, found[1], found[2], given)
+        before = world.before_eks(self.account, region, method, path)
+        answer = moto(environ, body)
+        if answer[0] >= 400:
+            return answer
+        world.after_eks(self.account, region, method, path, given, before)
+        if method == "POST" and re.fullmatch(r"/clusters(/[^/]+/node-groups)?", path):
+            name = given["name"] if path == "/clusters" else given["nodegroupName"]
+            again = f"{path}/{name}"
+            return moto({**environ, "REQUEST_METHOD": "GET", "PATH_INFO": again, "RAW_URI": again, "REQUEST_URI": again}, b"")
+        if method == "DELETE" and (found := re.fullmatch(r"/clusters/([^/]+)", path)):
+            for place in [p for p in self.kept if p.split("//")[-1].split("/")[0] == found[1]]:
+                del self.kept[place]
+        return answer
+
+    def _node_group_version(self, region: str, cluster: str, name: str, given: dict[str, Any]) -> Answer:
+        from moto.eks.models import eks_backends
+
+        made = eks_backends[self.account][region].clusters.get(cluster)
+        group = made.nodegroups.get(name) if made else None
+        if group is None:
+            return _refused(404, "ResourceNotFoundException", f"No node group found for name: {name}.")
+        if given.get("launchTemplate"):
+            group.launch_template = {**(group.launch_template or {}), **given["launchTemplate"]}
+        group.version = given.get("version", group.version)
+        group.release_version = given.get("releaseVersion", group.release_version)
+        return _json(200, {"update": {"id": "sandbox", "status": "Successful", "type": "VersionUpdate"}})
 
     def _eks(self, method: str, path: str, body: bytes, region: str, look: Callable[[str], Answer]) -> Answer | None:
         for kind in KINDS:
@@ -97,7 +156,7 @@ class Extras:
             account = json.loads(parent[2])["cluster"]["arn"].split(":")[4]
             base = f"arn:aws:eks:{region}:{account}:" + kind.arn if kind.arn else ""
             given = json.loads(body or b"{}")
-            return self._rest(kind, method, "/".join([kind.path, *parents]), parents, key, given, base)
+            return self._rest(kind, method, "//".join([kind.listed, "/".join(parents)]), parents, key, given, base)
         return None
 
     def _rest(
@@ -108,8 +167,6 @@ class Extras:
             return _json(200, {kind.listed: list(things.values()) if kind.own_id or not arn else list(things)})
         if not key:
             if kind.own_id:
-                from moto.moto_api._internal import mock_random
-
                 key = given[kind.key] = "a-" + mock_random.get_random_hex(17)
             else:
                 key = str(given.get(kind.key, ""))
@@ -134,8 +191,6 @@ class Extras:
         return _json(200, {kind.wrap: things[key], "update": {"id": "sandbox", "status": "Successful"}})
 
     def _selection(self, method: str, plan: str, key: str, body: bytes) -> Answer:
-        from moto.moto_api._internal import mock_random
-
         things = self.kept.setdefault(f"selections/{plan}", {})
         if method == "PUT" and not key:
             key = str(mock_random.uuid4())

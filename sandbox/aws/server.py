@@ -1,35 +1,15 @@
-"""The AWS emulator's process: moto's server behind one front door. Run by sandbox/emulator.py.
-
-The door executes one request at a time, keeps the journal, asks the gate of faults, and answers itself what moto does
-not know (sandbox/aws/extras.py).
-"""
+"""The AWS emulator's process, run by sandbox/emulator.py: moto's settings, the front door, the socket."""
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import logging
 import os
-import re
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-from urllib.parse import parse_qs, unquote
 
-from sandbox.aws import errors
-from sandbox.aws.extras import Extras
-from sandbox.aws.journal import Journal, fingerprint, line
-from sandbox.emulator import Child, child
-from sandbox.faults import Fault, Gate
+from sandbox.aws import world
+from sandbox.emulator import child
+from sandbox.faults import Gate
 
-CALL_HEADER = "HTTP_X_SEMESTERHUB_CALL"
-"""The stand-in names the operation; any other client's is worked out from the request."""
-KEPT_HEADERS = ("CONTENT_TYPE", "HTTP_AUTHORIZATION", "HTTP_HOST", "HTTP_X_AMZ_TARGET", "HTTP_CONTENT_MD5")
-_KEPT_PREFIX = "HTTP_X_AMZ_"
-LOOKING = re.compile(r"(?:Describe|Get|List|Head|BatchGet|Lookup|Select|Query|Scan|Decode|Assume|Test|Simulate|Search)")
 SETTINGS = {
     # Refuse what AWS would: unknown images, instance types, key pairs. See the documentation of moto's settings.
     "MOTO_ENABLE_AMI_VALIDATION": "true",
@@ -38,177 +18,19 @@ SETTINGS = {
     "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
 }
 
-Start = Callable[[str, list[tuple[str, str]]], Any]
-
-
-class Front:
-    """The front door: a WSGI application before moto's."""
-
-    def __init__(self, process: Child, gate: Gate) -> None:
-        import moto
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-        self._moto = DomainDispatcherApplication(create_backend_app)
-        self._process = process
-        self._gate = gate
-        self._extras = Extras()
-        self._journal = Journal(process.state_dir, moto.__version__)
-        self._lock = threading.Lock()
-        self._lines = 0
-        self._touched: set[tuple[str, str]] = set()
-        self._unseen: dict[str, int] = {}
-        """Ids that the next so many looks do not find yet (fault `lag`)."""
-
-    def replay(self) -> None:
-        """Bring moto to where the last run left it. Raises SystemExit when it gives other ids than then."""
-        for entry in self._journal:
-            body = base64.b64decode(entry.body)
-            path, _, query = entry.target.partition("?")
-            environ = {**_environ(entry.method, path, query, body), **entry.headers}
-            self._touched.add(_scope(environ))
-            status, _, answer = self._execute(environ, body)
-            if status >= 400 or fingerprint(answer) != entry.ids:
-                raise SystemExit(
-                    f"line {self._lines + 1} of {self._journal.path} gives another result than when it was written (HTTP {status}): "
-                    f"delete the folder {self._process.state_dir} and the stack's state in the sandbox, then run up again."
-                )
-            self._lines += 1
-        self._journal.open()
-
-    def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        """One request."""
-        self._process.touch()
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        call = name_of(environ, body)
-        looking = LOOKING.match(call.partition(":")[2]) is not None
-        with self._lock:
-            fault = None if looking else self._gate.enter(call)
-        if fault and fault.kind != "lag":
-            return self._strike(fault, environ, start)
-        with self._lock:
-            if looking and (hidden := self._hidden(environ, body)):
-                status, headers, answer = errors.not_there(environ, hidden)
-            else:
-                status, headers, answer = self._execute(environ, body)
-                if status < 400:
-                    self._note(environ, body, answer, looking=looking)
-                    if fault:
-                        self._unseen |= dict.fromkeys(errors.made(answer), fault.reads)
-        start(f"{status} {'OK' if status < 400 else 'Error'}", headers)
-        return [answer]
-
-    def _note(self, environ: Mapping[str, Any], body: bytes, answer: bytes, *, looking: bool) -> None:
-        """Into the journal: what changes something, and the first touch of a service in a region, which makes moto draw
-        the ids of the default VPC and the like."""
-        scope = _scope(environ)
-        if looking and scope in self._touched:
-            return
-        self._touched.add(scope)
-        kept = {k: str(v) for k, v in environ.items() if k in KEPT_HEADERS or k.startswith(_KEPT_PREFIX)}
-        query = f"?{environ['QUERY_STRING']}" if environ.get("QUERY_STRING") else ""
-        self._journal.append(line(environ["REQUEST_METHOD"], _raw_path(environ) + query, kept, body, answer))
-        self._lines += 1
-
-    def _execute(self, environ: Mapping[str, Any], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        from moto.moto_api._internal import mock_random
-
-        mock_random.seed(self._lines + 1)
-        kept = self._extras.answer(environ, body, self._ask_moto)
-        return kept if kept is not None else self._ask_moto(environ, body)
-
-    def _ask_moto(self, environ: Mapping[str, Any], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        said: list[Any] = []
-        again = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-        chunks = self._moto(again, lambda status, headers, *_: said.extend((status, headers)))
-        try:
-            answer = b"".join(chunks)
-        finally:
-            close = getattr(chunks, "close", None)
-            if close:
-                close()
-        return int(said[0].split()[0]), said[1], answer
-
-    def _hidden(self, environ: Mapping[str, Any], body: bytes) -> str:
-        """An id the request asks for that is not visible yet; counts down."""
-        if not self._unseen:
-            return ""
-        text = unquote(_raw_path(environ) + "?" + environ.get("QUERY_STRING", "")) + body.decode("utf-8", "replace")
-        for id, left in list(self._unseen.items()):
-            if id in text:
-                if left <= 1:
-                    del self._unseen[id]
-                else:
-                    self._unseen[id] = left - 1
-                return id
-        return ""
-
-    def _strike(self, fault: Fault, environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
-        if fault.kind == "timeout":
-            time.sleep(fault.seconds)
-            raise ConnectionAbortedError(fault.message)  # the client sees the connection end
-        status, headers, answer = errors.refusal(fault, environ)
-        start(f"{status} Error", headers)
-        return [answer]
-
-
-def name_of(environ: Mapping[str, Any], body: bytes) -> str:
-    """`ec2:CreateVpc`, from the header of our own client or from the request."""
-    if environ.get(CALL_HEADER):
-        return str(environ[CALL_HEADER])
-    service = _scope(environ)[0] or "unsigned"
-    target = environ.get("HTTP_X_AMZ_TARGET")
-    if target:
-        return f"{service}:{target.rpartition('.')[2]}"
-    if environ["REQUEST_METHOD"] == "POST" and (action := parse_qs(body.decode("utf-8", "replace")).get("Action")):
-        return f"{service}:{action[0]}"
-    verb = "Get" if environ["REQUEST_METHOD"] in {"GET", "HEAD"} else environ["REQUEST_METHOD"].title()
-    return f"{service}:{verb} {environ.get('PATH_INFO', '')}"
-
-
-def _scope(environ: Mapping[str, Any]) -> tuple[str, str]:
-    """Service and region of a signed request."""
-    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", str(environ.get("HTTP_AUTHORIZATION", "")))
-    return (found[2], found[1]) if found else ("", "")
-
-
-def _raw_path(environ: Mapping[str, Any]) -> str:
-    return str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")).partition("?")[0]
-
-
-def _environ(method: str, path: str, query: str, body: bytes) -> dict[str, Any]:
-    return {
-        "REQUEST_METHOD": method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote(path),
-        "RAW_URI": path + (f"?{query}" if query else ""),
-        "REQUEST_URI": path + (f"?{query}" if query else ""),
-        "QUERY_STRING": query,
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.version": (1, 0),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-
 
 def main() -> None:
     """Serve until the command that started it ends."""
     parent = os.getppid()
     process = child(__doc__ or "")
     os.environ.update(SETTINGS)
-    account = account_of(os.environ)
-    if account:
-        os.environ["MOTO_ACCOUNT_ID"] = account
+    os.environ["MOTO_ACCOUNT_ID"] = str(world.facts(os.environ).get("account") or world.DEFAULT_ACCOUNT)
     try:
         gate = Gate.from_environment(process.state_dir, os.environ)
     except ValueError as error:
         sys.exit(str(error))
+    from sandbox.aws.front import Front  # moto reads its settings when it is imported
+
     front = Front(process, gate)
     front.replay()
     from werkzeug.serving import make_server
@@ -218,12 +40,6 @@ def main() -> None:
     server = make_server(host, port, front, threaded=True, fd=process.listener.fileno())
     process.end_with_parent(server.shutdown, parent)
     server.serve_forever(poll_interval=0.05)
-
-
-def account_of(environment: Mapping[str, str]) -> str:
-    """The account that the emulator plays: the stack's own (12 digits), so that ARNs agree."""
-    account = json.loads(environment.get("SEMESTERHUB_SANDBOX_STACK") or "{}").get("account") or ""
-    return str(account)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,12 @@
+"""The tables: one `Spec` a resource type, gathered by family."""
+
+from __future__ import annotations
+
+from sandbox.aws.spec import Spec
+from sandbox.aws.types import autoscaling, compute, data, edge, eks, iam, kms, network, watch
+
+SPECS: dict[str, Spec] = {
+    spec.type: spec
+    for family in (autoscaling, compute, data, edge, eks, iam, kms, network, watch)
+    for spec in family.SPECS
+}
