@@ -55,8 +55,14 @@ class Cloud:
         return f"{vault}/secrets/{name.replace('_', '-')}?api-version=7.4"
 
     def get_secret(self, name: str) -> str | None:
-        answer = web.send("GET", self._secret_url(name), lambda: self._bearer("https://vault.azure.net"), allow=(404,))
-        return None if answer.status == 404 else answer.json["value"]
+        url = self._secret_url(name)
+        answer = web.send("GET", url, lambda: self._bearer("https://vault.azure.net"), allow=(403, 404))
+        # The deployment makes a secret's place with a disabled version: nobody has stored it yet.
+        if answer.status == 404 or (answer.status == 403 and b"SecretDisabled" in answer.body):
+            return None
+        if answer.status == 403:
+            raise AgentError(f"{url.split('?')[0]}: 403 {answer.text[:300]}")
+        return answer.json["value"]
 
     def put_secret(self, name: str, value: str) -> None:
         body = json.dumps({"value": value}).encode()

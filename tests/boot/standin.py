@@ -26,6 +26,7 @@ from typing import Any
 METADATA_HOST = "169.254.169.254"
 ROLE = "semesterhub-node"
 CREDENTIALS = {"AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "an-example-of-a-secret-key", "Token": "session/token+="}
+DISABLED = "(a version of a secret that is disabled)"
 REGISTRY_PASSWORD = "a-password-of-the-registry"
 AZURE_REGISTRY_USER = "00000000-0000-0000-0000-000000000000"
 AUDIENCES = {
@@ -87,6 +88,7 @@ class StandIn:
     requests: list[Request] = field(default_factory=list)
     read_only: bool = False
     """Whether the identity may write secrets (a worker may not)."""
+    may_read: bool = True
     registry: Callable[[Request], Reply] | None = None
 
     def answer(self, request: Request) -> Reply:
@@ -182,8 +184,12 @@ class StandIn:
             if self.read_only:
                 return reply(403, {"error": {"code": "Forbidden"}})
             self.secrets[name] = json.loads(request.body)["value"]
+        if not self.may_read:
+            return reply(403, {"error": {"code": "Forbidden", "innererror": {"code": "ForbiddenByRbac"}}})
         if name not in self.secrets:
             return reply(404, {"error": {"code": "SecretNotFound"}})
+        if self.secrets[name] == DISABLED:
+            return reply(403, {"error": {"code": "Forbidden", "innererror": {"code": "SecretDisabled"}}})
         return reply(200, {"value": self.secrets[name]})
 
     def _object(self, request: Request) -> Reply:

@@ -22,6 +22,7 @@ from components.plan import plan
 from components.semester import Semester, load_stack_file
 from components.semester_access import GoogleAuthenticator
 from operations import images
+from tests.boot import standin
 from tests.boot.ground import Ground, ground, until
 from tests.boot.to_standin import signature_by_botocore
 
@@ -112,7 +113,7 @@ def sites(here: Ground) -> dict[str, Site]:
         ),
         "azure": Site("azure", "sp16", ACR, f"keyvault:https://{VAULT}", f"https://{BLOBS}/bundle/current.json", 20, semester("sp16")),
     }  # fmt: skip
-    here.control(secrets={"/semesterhub/fa16/oauth_client_secret": "of-the-oauth-client"})
+    here.control(secrets={"/semesterhub/fa16/oauth_client_secret": "of-the-oauth-client", "join-token": standin.DISABLED})
     for cloud, site in made.items():
         site.hub = here.machine(f"{cloud}-hub", site.first_host, site.user_data(here, "hub"))
         site.worker = here.machine(f"{cloud}-worker", site.first_host + 1, site.user_data(here, "worker"))

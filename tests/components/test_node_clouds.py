@@ -14,7 +14,7 @@ import pytest
 
 from components.node_agent import aws, azure, secretstore, web
 from components.node_agent.config import AgentError
-from tests.boot.standin import REGISTRY_PASSWORD, StandIn, reply, serve
+from tests.boot.standin import DISABLED, REGISTRY_PASSWORD, StandIn, reply, serve
 from tests.boot.to_standin import opener, signature_by_botocore
 from tests.components.test_node_agent import node
 
@@ -122,6 +122,14 @@ def test_key_vault_keeps_secrets_under_names_it_allows(world: World) -> None:
     assert store.get("oauth_client_secret") is None
     store.put("oauth_client_secret", "s")
     assert world.stand_in.secrets == {"oauth-client-secret": "s"} and store.get("oauth_client_secret") == "s"
+
+
+def test_a_place_for_a_secret_is_no_secret_and_a_missing_right_is_said(world: World) -> None:
+    world.stand_in.secrets["join-token"] = DISABLED
+    assert world.azure().get_secret("join-token") is None
+    world.stand_in.may_read = False
+    with pytest.raises(AgentError, match="secrets/join-token: 403 .*ForbiddenByRbac"):
+        world.azure().get_secret("join-token")
 
 
 def test_an_identity_that_never_comes_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
