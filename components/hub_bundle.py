@@ -12,7 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from components.cloud_nodes import STUDENT_LABEL, STUDENT_TAINT
 from components.plan import Plan
+from components.schedule import schedule
 from components.semester import Semester, authenticator_options, secret_paths
 from hubconfig.settings import HubSettings, parse_settings
 
@@ -77,10 +79,26 @@ def settings(
             },
             "admins": semester.admins,
             "homes_path": HOMES_PATH,
-            **({"kubernetes": dict(kubernetes)} if kubernetes else {}),
+            **({"kubernetes": cluster_settings(semester, plan, kubernetes)} if kubernetes else {}),
         },
         source="hub settings",
     )
+
+
+def cluster_settings(semester: Semester, plan: Plan, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings' section `kubernetes`. ``found`` is what only the deployed cluster knows: `api_url`, `ca_certificate`,
+    `cluster_name`, `region`, `homes` (driver, volume_handle, attributes, mount_options), `identity_client_id`."""
+    # EKS' pool is an Auto Scaling group with a calendar of its own; AKS' pool only grows for pods that have no room.
+    steps = schedule(semester, plan).changes() if semester.cloud == "azure" else ()
+    return {
+        "cloud": semester.cloud,
+        "cluster_cidr": str(plan.cluster_cidr),
+        "node_labels": dict([STUDENT_LABEL]),
+        "node_taints": dict([STUDENT_TAINT]),
+        "pods_max": semester.nodes.max * (plan.workers.servers_per_node + 1),
+        "calendar": [{"at": at.isoformat(), "nodes": nodes} for at, nodes in steps],
+        **found,
+    }
 
 
 def deployed_secrets(semester: Semester) -> tuple[str, ...]:
@@ -181,10 +199,11 @@ def current(
     ``secrets_revision`` is anything that changes with a deployed secret (the store's version number, never the secret):
     the hub VM fetches secrets when this object changes. Workers of a Swarm pull ``worker_images`` before they join.
     """
+    swarm = semester.orchestrator == "swarm"
     more: dict[str, Any] = {
         "store_secrets": list(deployed_secrets(semester)),
         "secrets_revision": secrets_revision,
-        "worker_images": sorted({images.get(course.image, course.image) for course in semester.courses}),
+        "worker_images": sorted({images.get(c.image, c.image) for c in semester.courses}) if swarm else [],
     }
     settings_text, bundle_text = bundle(stack, semester, plan, images, kubernetes=kubernetes, more=more)
     return json.dumps({"settings": settings_text, "bundle": json.loads(bundle_text)}, sort_keys=True, indent=1) + "\n"

@@ -10,6 +10,7 @@ This module imports neither JupyterHub nor Docker, so whoever writes the file ca
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import os
@@ -19,7 +20,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 DEFAULT_SETTINGS_PATH = "/etc/semesterhub/settings.json"
 DEFAULT_SECRETS_DIR = "/run/semesterhub/secrets"
@@ -170,6 +180,72 @@ class AuthenticatorSettings(_Model):
         return self
 
 
+KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class PodVolumeSettings(_Model):
+    """The homes as a volume of a storage driver (CSI), one folder a student."""
+
+    driver: str = Field(min_length=1, description="Such as efs.csi.aws.com or file.csi.azure.com.")
+    volume_handle: str = Field(min_length=1, description="The driver's name of the volume.")
+    attributes: dict[str, str] = Field(default_factory=dict, description="The driver's volume attributes.")
+    mount_options: tuple[str, ...] = ()
+
+
+class NodeStep(_Model):
+    """From this moment on this many nodes shall stand."""
+
+    at: AwareDatetime
+    nodes: int = Field(ge=0, le=1000)
+
+
+class KubernetesSettings(_Model):
+    """The cluster that students' servers run in, and how the hub comes in: with its machine's own identity."""
+
+    cloud: Literal["aws", "azure"] = Field(description="Whose identity service gives the token.")
+    api_url: str = Field(pattern=r"^https?://\S+$", description="Of the cluster's API server.")
+    ca_certificate: str = Field(description="The API server's certificate authority: PEM, or base64 of it as EKS gives.")
+    cluster_name: str = Field(min_length=1, description="EKS wants it in the token.")
+    region: str = Field(default="", description="AWS region of the cluster.")
+    identity_client_id: str = Field(default="", description="Azure: of the machine's identity, where it has several.")
+    namespace: KubernetesName = "students"
+    homes: PodVolumeSettings
+    cluster_cidr: str = Field(description="Addresses that students must not reach.")
+    node_labels: dict[str, str] = Field(default_factory=dict, description="Of the nodes that take students' pods.")
+    node_taints: dict[str, str] = Field(default_factory=dict, description="Those nodes' taints (NoSchedule).")
+    pods_max: int = Field(default=2000, ge=1, description="Fuse: no more pods than this in the namespace.")
+    calendar: tuple[NodeStep, ...] = Field(
+        default=(), description="Nodes that placeholder pods bring before a class; empty where the cloud has a calendar."
+    )
+
+    @field_validator("ca_certificate")
+    @classmethod
+    def _pem(cls, value: str) -> str:
+        begin = "-----BEGIN CERTIFICATE-----"
+        if begin not in value:
+            try:
+                value = base64.b64decode(value, validate=True).decode()
+            except ValueError:
+                value = ""
+        if begin not in value:
+            raise ValueError("must be a certificate as PEM, or base64 of it")
+        return value
+
+    @field_validator("cluster_cidr")
+    @classmethod
+    def _network(cls, value: str) -> str:
+        try:
+            return str(ipaddress.ip_network(value))
+        except ValueError:
+            raise ValueError("must be a network, such as 10.26.0.0/16") from None
+
+    @model_validator(mode="after")
+    def _eks_has_a_region(self) -> KubernetesSettings:
+        if self.cloud == "aws" and not self.region:
+            raise ValueError("region: missing. On AWS the token is made for a region, such as us-west-2")
+        return self
+
+
 class HubSettings(_Model):
     """Everything the hub needs to know about the semester."""
 
@@ -179,7 +255,8 @@ class HubSettings(_Model):
     hub_url: str = Field(description="Where people reach the hub, such as https://hub.example.edu.")
     hub_ip: str = Field(description="The hub VM's address inside the cluster; student servers call it.")
     hub_api_port: int = Field(default=8081, ge=1, le=65535)
-    orchestrator: Literal["swarm"] = "swarm"
+    orchestrator: Literal["swarm", "kubernetes"] = "swarm"
+    kubernetes: KubernetesSettings | None = None
     courses: tuple[CourseSettings, ...] = Field(min_length=1)
     admission: AdmissionSettings = AdmissionSettings()
     culling: CullingSettings = CullingSettings()
@@ -216,6 +293,12 @@ class HubSettings(_Model):
         if ".." in Path(value).parts:
             raise ValueError("must be an absolute path without '..', such as /srv/semesterhub/homes")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _cluster_where_there_is_one(self) -> HubSettings:
+        if (self.orchestrator == "kubernetes") != (self.kubernetes is not None):
+            raise ValueError("kubernetes: this section belongs to orchestrator 'kubernetes', and to no other")
+        return self
 
     @model_validator(mode="after")
     def _courses_are_distinct(self) -> HubSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,25 @@ def test_a_provider_with_a_client_secret_has_it_fetched_from_the_store_and_nowhe
     assert document["bundle"]["store_secrets"] == ["oauth_client_secret"]
     assert document["bundle"]["containers"][0]["secret_files"] == ["oauth_client_secret"]
     assert "Secret(" not in json.dumps(document) and '"client_secret"' not in json.dumps(document)
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("stack", ["fa26", "fa26-azure"])
+def test_with_kubernetes_the_hub_knows_its_cluster_and_has_no_docker_socket(stack: str) -> None:
+    semester = load_stack_file(Path(f"stacks/Pulumi.{stack}.yaml"))
+    images = {name: f"{ECR}/{name}{DIGEST}" for name in (*HUB_IMAGES, *course_images(semester))}
+    found = {
+        "api_url": "https://api.example",
+        "ca_certificate": base64.b64encode(PEM.encode()).decode() if semester.cloud == "aws" else PEM,
+        "cluster_name": "c", "region": semester.region, "homes": {"driver": "efs.csi.aws.com", "volume_handle": "fs-1::fsap-1"},
+    }  # fmt: skip
+    planned = plan(semester)
+    document = json.loads(current(stack, semester, planned, images, kubernetes=found))
+    assert "docker.sock" not in json.dumps(document["bundle"]) and document["bundle"]["worker_images"] == []
+    cluster = json.loads(document["settings"])["kubernetes"]
+    assert cluster["ca_certificate"] == PEM and cluster["cluster_cidr"] == str(semester.network.cidr)
+    assert cluster["pods_max"] >= planned.peak_servers
+    assert bool(cluster["calendar"]) == (semester.cloud == "azure")
+    assert cluster["node_taints"] == {"hub.jupyter.org/dedicated": "user"}

@@ -128,7 +128,7 @@ def test_a_place_for_a_secret_is_no_secret_and_a_missing_right_is_said(world: Wo
     world.stand_in.secrets["join-token"] = DISABLED
     assert world.azure().get_secret("join-token") is None
     world.stand_in.may_read = False
-    with pytest.raises(AgentError, match="secrets/join-token: 403 .*ForbiddenByRbac"):
+    with pytest.raises(AgentError, match=r"secrets/join-token: 403 .*ForbiddenByRbac"):
         world.azure().get_secret("join-token")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import jsonschema
 import pytest
 
 from hubconfig.settings import SettingsError, json_schema, load_settings, main, parse_settings, read_secret
-from tests.hubconfig.fakes import course, raw_settings
+from tests.hubconfig.fakes import course, make_settings, raw_settings
 
 pytestmark = pytest.mark.unit
 
@@ -122,3 +123,35 @@ def test_the_command_line_checks_a_file(tmp_path: Path, capsys: pytest.CaptureFi
     file.write_text(json.dumps(raw_settings()))
     assert main(["check", str(file)]) == 0
     assert main([]) == 2
+
+
+CLUSTER = {
+    "cloud": "aws",
+    "api_url": "https://api.example",
+    "ca_certificate": "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n",
+    "cluster_name": "semesterhub-fa26-cluster",
+    "region": "us-west-2",
+    "homes": {"driver": "efs.csi.aws.com", "volume_handle": "fs-1::fsap-1"},
+    "cluster_cidr": "10.26.0.0/16",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"orchestrator": "kubernetes"}, "belongs to orchestrator 'kubernetes'"),
+        ({"kubernetes": CLUSTER}, "belongs to orchestrator 'kubernetes'"),
+        ({"orchestrator": "kubernetes", "kubernetes": {**CLUSTER, "region": ""}}, "region: missing"),
+        ({"orchestrator": "kubernetes", "kubernetes": {**CLUSTER, "ca_certificate": "x"}}, "certificate as PEM"),
+        ({"orchestrator": "kubernetes", "kubernetes": {**CLUSTER, "cluster_cidr": "10.26"}}, "must be a network"),
+    ],
+)
+def test_a_cluster_is_described_whole_or_not_at_all(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        make_settings(**changes)
+
+
+def test_a_certificate_may_come_as_eks_gives_it() -> None:
+    packed = base64.b64encode(CLUSTER["ca_certificate"].encode()).decode()  # type: ignore[attr-defined]
+    made = make_settings(orchestrator="kubernetes", kubernetes={**CLUSTER, "ca_certificate": packed}).kubernetes
+    assert made is not None and made.ca_certificate == CLUSTER["ca_certificate"]
