@@ -204,7 +204,7 @@ class KubernetesSettings(_Model):
 
     cloud: Literal["aws", "azure"] = Field(description="Whose identity service gives the token.")
     api_url: str = Field(pattern=r"^https?://\S+$", description="Of the cluster's API server.")
-    ca_certificate: str = Field(description="The API server's certificate authority: PEM, or base64 of it as EKS gives.")
+    ca_certificate: str = Field(min_length=1, description="The API server's certificate authority: PEM, or base64 of it as EKS gives.")
     cluster_name: str = Field(min_length=1, description="EKS wants it in the token.")
     region: str = Field(default="", description="AWS region of the cluster.")
     identity_client_id: str = Field(default="", description="Azure: of the machine's identity, where it has several.")
@@ -218,17 +218,18 @@ class KubernetesSettings(_Model):
         default=(), description="Nodes that placeholder pods bring before a class; empty where the cloud has a calendar."
     )
 
-    @field_validator("ca_certificate")
-    @classmethod
-    def _pem(cls, value: str) -> str:
+    @property
+    def certificate_pem(self) -> str:
+        """The authority as PEM. Raises SettingsError when it is none."""
         begin = "-----BEGIN CERTIFICATE-----"
+        value = self.ca_certificate
         if begin not in value:
             try:
                 value = base64.b64decode(value, validate=True).decode()
             except ValueError:
                 value = ""
         if begin not in value:
-            raise ValueError("must be a certificate as PEM, or base64 of it")
+            raise SettingsError("kubernetes.ca_certificate: neither PEM nor base64 of it. Run the deployment again")
         return value
 
     @field_validator("cluster_cidr")
