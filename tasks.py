@@ -199,6 +199,14 @@ def image_list(_context: Context) -> None:
     image_tasks.show()
 
 
+@task(help={"stack": STACK, "sandbox": SANDBOX})
+def preflight(_context: Context, stack: str = "demo", sandbox: bool = False) -> None:
+    """Check account, quotas, images, names and fallback before `up`. Changes nothing; each line passes or says what to do."""
+    from operations import preflight as checks
+
+    sys.exit(checks.run(stack, sandbox=sandbox))
+
+
 @task(
     help={
         "stack": STACK,
@@ -221,7 +229,7 @@ def cost_show(_context: Context, stack: str = "demo") -> None:
     cost.show(stack)
 
 
-namespace = Collection(up, preview, refresh, destroy, status, capacity, test, lint, lock, schema)
+namespace = Collection(up, preview, refresh, destroy, status, preflight, capacity, test, lint, lock, schema)
 namespace.add_collection(Collection("cost", cost_show))
 namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_preview))
 namespace.add_collection(Collection("semester", semester_new))
