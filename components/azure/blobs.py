@@ -53,9 +53,7 @@ class Blobs(pulumi.ComponentResource):
         backups = self._backups()
         bundle = self._container("bundle", BUNDLE_CONTAINER, operations, args.group, kept=False)
         kept = self._container("backups", BACKUPS_CONTAINER, backups, args.data_group, kept=True)
-        self.bundle_url = (
-            f"https://{args.site.account('ops')}.blob.core.windows.net/{BUNDLE_CONTAINER}/{BUNDLE_BLOB}"
-        )
+        self.bundle_url = f"https://{args.site.account('ops')}.blob.core.windows.net/{BUNDLE_CONTAINER}/{BUNDLE_BLOB}"
         self.operations_account, self.operations_id = operations.name, operations.id
         self.backups_account = backups.name
         self.bundle_container, self.bundle_container_id = bundle.name, bundle.id

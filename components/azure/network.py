@@ -17,10 +17,9 @@ import pulumi
 from pulumi_azure_native import network as azure
 
 from components.azure.site import Site
+from components.cloud_nodes import HUB_API_PORT
 from components.plan import SubnetPlan
 
-HUB_API_PORT = 8081
-"""Of the hub VM: where students' servers report to the hub."""
 NOTEBOOK_PORT = 8888
 """Of a student's pod."""
 BASTION_PREFIX = 26

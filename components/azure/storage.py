@@ -9,10 +9,9 @@ azure-file-share-support-matrix), so there is no Recovery Services vault here th
   resource group of its own that no `destroy` empties;
 - copies off the share (restic) in the backups container of :mod:`components.azure.blobs`.
 
-NFS has no passwords: who is in the subnets reaches the share, so the account's firewall names exactly those subnets.
-"Secure transfer required" refuses NFS mounts without TLS (learn.microsoft.com/azure/storage/files/
-encryption-in-transit-for-nfs-shares); packets then only cross Microsoft's network by the service endpoint, and the host
-firewall of each node keeps containers off it. `encrypted_mounts` requires TLS where the machines mount with it.
+NFS has no passwords: who is in the subnets reaches the share, so the account's firewall names exactly those subnets. Its
+packets travel in TLS, and "secure transfer required" refuses mounts without it (learn.microsoft.com/azure/storage/files/
+encryption-in-transit-for-nfs-shares): the machines' agents mount through stunnel, AKS' driver with `encryptInTransit`.
 """
 
 from __future__ import annotations
@@ -40,8 +39,6 @@ class StorageArgs:
     """From these the homes are mounted."""
     size_gib: int
     protect: bool
-    encrypted_mounts: bool = False
-    """The machines mount through TLS, so that mounts without it can be refused."""
 
 
 class Storage(pulumi.ComponentResource):
@@ -50,6 +47,8 @@ class Storage(pulumi.ComponentResource):
     homes: str
     account: pulumi.Output[str]
     account_id: pulumi.Output[str]
+    pod_volume: dict[str, object]
+    """How a Kubernetes volume names them: driver, handle and attributes of `file.csi.azure.com`."""
     share: pulumi.Output[str]
 
     def __init__(self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -63,7 +62,7 @@ class Storage(pulumi.ComponentResource):
             kind="FileStorage",
             # Three copies in three buildings where the region has them: a zone that fails takes no homework along.
             sku=azure.SkuArgs(name="Premium_ZRS" if args.site.zones else "Premium_LRS"),
-            enable_https_traffic_only=args.encrypted_mounts,
+            enable_https_traffic_only=True,
             minimum_tls_version="TLS1_2",
             allow_blob_public_access=False,
             allow_shared_key_access=False,
@@ -101,13 +100,25 @@ class Storage(pulumi.ComponentResource):
         self.account, self.account_id, self.share = account.name, account.id, share.name
         host = f"{args.site.account('homes')}.file.core.windows.net"
         self.homes = f"nfs4:{host}:/{args.site.account('homes')}/{SHARE}"
+        self.pod_volume = {
+            "driver": "file.csi.azure.com",
+            "volume_handle": f"{args.site.data_group}#{args.site.account('homes')}#{SHARE}",
+            "attributes": {
+                "resourceGroup": args.site.data_group,
+                "storageAccount": args.site.account("homes"),
+                "shareName": SHARE,
+                "protocol": "nfs",
+                "encryptInTransit": "true",
+            },
+        }
         self.register_outputs({"account": self.account, "share": self.share, "homes": self.homes})
 
 
 def subnet_rules(subnets: Sequence[pulumi.Input[str]]) -> list[azure.VirtualNetworkRuleArgs]:
     """A storage account's firewall lets these subnets in."""
     return [
-        azure.VirtualNetworkRuleArgs(virtual_network_resource_id=subnet, action=azure.Action.ALLOW) for subnet in subnets
+        azure.VirtualNetworkRuleArgs(virtual_network_resource_id=subnet, action=azure.Action.ALLOW)
+        for subnet in subnets
     ]
 
 

@@ -5,23 +5,37 @@ The mocks check nothing; what a service refuses is the sandbox's to find. They s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pulumi
 from pulumi.runtime import mocks
 from pulumi.runtime.sync_await import _sync_await
 
+from components import hub_bundle
 from components.plan import Plan, plan
 from components.semester import Semester, from_mapping
 from components.semester_yaml import read_stack_file
 
+_REAL_CURRENT = hub_bundle.current
 STACKS = Path("stacks")
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000016"
 TENANT = "00000000-0000-4000-8000-00000000aaaa"
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nof the cluster\n-----END CERTIFICATE-----\n"
+KUBECONFIG = f"""\
+apiVersion: v1
+clusters:
+- name: aks
+  cluster:
+    server: https://aks.private.westus2.azmk8s.io:443
+    certificate-authority-data: {base64.b64encode(AUTHORITY.encode()).decode()}
+"""
 
 
 def semester(stack: str = "sp16", **changes: Any) -> Semester:
@@ -103,6 +117,8 @@ class _Azure(pulumi.runtime.Mocks):
                 "clientId": f"client-{args.name}",
                 "tenantId": TENANT,
             },
+            "RecordSet": {"fqdn": f"{args.inputs.get('relativeRecordSetName')}.example.edu."},
+            "Blob": {"url": f"https://blobs.example.net/{args.inputs.get('blobName')}"},
             "VirtualMachine": {"vmId": f"vm-{args.name}"},
             "ManagedCluster": {
                 "privateFQDN": "aks.private.westus2.azmk8s.io",
@@ -111,13 +127,23 @@ class _Azure(pulumi.runtime.Mocks):
                 "oidcIssuerProfile": {"enabled": True, "issuerURL": "https://oidc.example.net/1"},
             },
         }.get(kind, {})
-        return f"/id/{args.name}", {**args.inputs, "name": own_name, **made}
+        outputs = {**args.inputs, "name": own_name, **made}
+        identity = outputs.get("identity")
+        if isinstance(identity, dict) and "userAssignedIdentities" in identity:
+            # The one place where what goes in as a list comes out as a mapping.
+            outputs["identity"] = {**identity, "userAssignedIdentities": {i: {} for i in identity["userAssignedIdentities"]}}
+        return f"/id/{args.name}", outputs
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> Any:
+        if args.token == "azure-native:containerservice:listManagedClusterUserCredentials":
+            value = base64.b64encode(KUBECONFIG.encode()).decode()
+            return {"kubeconfigs": [{"name": "clusterUser", "value": value}]}
         raise AssertionError(f"the program called {args.token}")
 
 
 def _is_own_name(kind: str, key: str) -> bool:
+    if kind in {"ManagedCluster", "UserAssignedIdentity"}:
+        return key == "resourceName"
     return key.endswith("Name") and key.lower().removesuffix("name") in {
         kind.lower(),
         kind.lower().removeprefix("storage"),
@@ -169,13 +195,13 @@ class Program:
         return found
 
 
-def run(given: Semester, *, stack: str = "sp16", config: Mapping[str, str] | None = None) -> Program:
+def run(given: Semester, *, stack: str = "sp16", config: Mapping[str, str] | None = None, secrets: Sequence[str] = ()) -> Program:
     """The program's registrations for a semester."""
     from components import azure
 
     recorder = Recorder()
     mocks.set_mocks(recorder.mocks, project="semesterhub", stack=stack, preview=False, monitor=recorder)
-    pulumi.runtime.set_all_config(dict(config or {}), [])
+    pulumi.runtime.set_all_config(dict(config or {}), list(secrets))
     resolved: dict[str, Any] = {}
     secret: set[str] = set()
     planned = plan(given)
@@ -187,8 +213,16 @@ def run(given: Semester, *, stack: str = "sp16", config: Mapping[str, str] | Non
         secret.update(name for name, value in made.items() if _sync_await(value.is_secret()))
         return pulumi.Output.all(**outputs).apply(resolved.update)
 
-    program()
+    with patch("components.hub_bundle.current", _current):
+        program()
     return Program(given, planned, recorder.registered, resolved, frozenset(secret), recorder.outputs_registered)
+
+
+def _current(*given: Any, kubernetes: Any = None, secrets_revision: str = "") -> str:
+    """With Kubernetes what the program says about the cluster alone; the rest is tested with the hub."""
+    if kubernetes is None:
+        return _REAL_CURRENT(*given, secrets_revision=secrets_revision)
+    return json.dumps({"kubernetes": kubernetes, "secrets_revision": secrets_revision})
 
 
 @cache
