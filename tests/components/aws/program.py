@@ -6,13 +6,13 @@ show what the program asks for.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pulumi
 from pulumi.runtime import mocks, rpc
@@ -23,6 +23,7 @@ from components.semester import Semester, from_mapping
 from components.semester_yaml import read_stack_file
 
 STACK = "fa26"
+CA_DATA = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").decode()
 SECRET = "client-secret-of-the-provider"
 AMI = "ami-0123456789abcdef0"
 ACCOUNT, REGION = "123456789012", "us-west-2"
@@ -131,7 +132,7 @@ class _Cloud(pulumi.runtime.Mocks):
             "Zone": {"zoneId": "Z1", "nameServers": ["ns-1.example.net"]},
             "Cluster": {
                 "endpoint": "https://eks.example.net",
-                "certificateAuthority": {"data": "Q0E="},
+                "certificateAuthority": {"data": CA_DATA},
                 "vpcConfig": {**(args.inputs.get("vpcConfig") or {}), "clusterSecurityGroupId": "sg-cluster"},
                 "identities": [{"oidcs": [{"issuer": "https://oidc.example.net/id/1"}]}],
             },
@@ -221,13 +222,7 @@ def swarm() -> Program:
 @cache
 def kubernetes() -> Program:
     """The tests' semester on Kubernetes."""
-    return run_kubernetes(semester(orchestrator="kubernetes"))
-
-
-def run_kubernetes(given: Semester) -> Program:
-    """The same as `run`, with the hub's settings left out: they are hub_bundle's, and tested there."""
-    with patch("components.hub_bundle.current", lambda *_, kubernetes, **__: json.dumps({"kubernetes": kubernetes})):
-        return run(given)
+    return run(semester(orchestrator="kubernetes"))
 
 
 def is_secret(value: Any) -> bool:

@@ -100,17 +100,19 @@ def test_pods_are_identified_by_the_clusters_own_issuer() -> None:
 
 
 def test_the_hub_is_told_where_the_api_and_the_homes_are() -> None:
-    text = programs.kubernetes()["s3.BucketObjectv2/bundle"]["content"]
-    assert json.loads(text)["kubernetes"] == {
-        "api_url": "https://eks.example.net",
-        "ca_certificate": "Q0E=",
-        "cluster_name": "semesterhub-fa26-cluster",
-        "region": "us-west-2",
-        "homes": {"driver": "efs.csi.aws.com", "volume_handle": "FileSystem:homes::AccessPoint:students"},
-    }
+    made = programs.kubernetes()
+    settings = json.loads(json.loads(made["s3.BucketObjectv2/bundle"]["content"])["settings"])
+    cluster = settings["kubernetes"]
+    assert cluster["api_url"] == "https://eks.example.net" and cluster["cluster_name"] == made["eks.Cluster/cluster"]["name"]
+    assert cluster["region"] == "us-west-2" and cluster["ca_certificate"]
+    assert cluster["homes"]["driver"] == "efs.csi.aws.com"
+    assert cluster["homes"]["volume_handle"] == "FileSystem:homes::AccessPoint:students"
+    students = made["eks.NodeGroup/students"]
+    assert cluster["node_labels"] == students["labels"]
+    assert cluster["node_taints"] == {taint["key"]: taint["value"] for taint in students["taints"]}
 
 
 def test_the_students_pool_follows_the_calendar_through_the_group_that_eks_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1785542400")  # 2026-08-01
-    made = programs.run_kubernetes(programs.in_class(orchestrator="kubernetes"))
+    made = programs.run(programs.in_class(orchestrator="kubernetes"))
     assert {action["autoscalingGroupName"] for action in made.of_type("autoscaling.Schedule").values()} == {"eks-students"}

@@ -103,7 +103,7 @@ def test_no_two_addresses_of_any_semester_overlap(prefix: int, block: int, stude
         plan(chosen)
     except SemesterError:
         return  # too large for the network: said before anything is made
-    made = programs.run(chosen) if orchestrator == "swarm" else programs.run_kubernetes(chosen)
+    made = programs.run(chosen)
     subnets = {name: IPv4Network(subnet["cidrBlock"]) for name, subnet in made.of_type("ec2.Subnet").items()}
     vpc = IPv4Network(made["ec2.Vpc/vpc"]["cidrBlock"])
     assert len(subnets) == 4 and all(subnet.subnet_of(vpc) for subnet in subnets.values())
