@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -11,6 +12,8 @@ from operations.preview_diff import security
 from operations.preview_diff.differences import differences
 from operations.preview_diff.model import Change, Cost, Difference, Op, Report, Verdict
 from operations.preview_diff.references import Names
+
+_SIGNS = re.compile(r"[\[\]\"\s,]+")
 
 
 def build(
@@ -67,12 +70,12 @@ def _change(planned: Planned, names: Names) -> Change:
         differences=tuple(found),
         security=reason,
         alarm=next((d.alarm for d in found if d.alarm), ""),
-        homes=security.HOMES.search(planned.type) is not None,
+        homes=security.holds_homes(planned.type, planned.old_inputs.get("kind") or planned.inputs.get("kind")),
     )
 
 
 def _judged(kind: str, difference: Difference) -> Difference:
-    follows = difference.after == str(UNKNOWN)
+    follows = difference.after is not None and not _SIGNS.sub("", difference.after.replace(str(UNKNOWN), ""))
     reason = security.of_property(kind, difference.path, secret=difference.secret, follows=follows)
     worse = security.alarm(kind, reason, difference.path, difference.before, difference.after)
     return replace(difference, security=reason, alarm=worse)

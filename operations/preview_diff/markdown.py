@@ -60,16 +60,17 @@ def change_lines(before: str | None, after: str | None, most: int) -> list[str]:
     """A value before and after as lines of a diff; of long documents only what differs and its neighbourhood."""
     old, new = _lines(before), _lines(after)
     if len(old) > 1 and len(new) > 1:
-        told = [
-            line for line in unified_diff(old, new, lineterm="", n=CONTEXT_LINES) if not line.startswith(("---", "+++"))
-        ]
-    else:
-        told = [f"- {line}" for line in old] + [f"+ {line}" for line in new]
-    told = [shorten(line, LINE_MAX) for line in told]
-    if len(told) > most:
-        left = len(told) - most
-        told = [*told[:most], f"  … {left} more line{'s' if left > 1 else ''}"]
-    return told
+        told = unified_diff(old, new, lineterm="", n=CONTEXT_LINES)
+        return _capped([line for line in told if not line.startswith(("---", "+++"))], most)
+    # Neither side may hide the other.
+    gone, come = [f"- {line}" for line in old], [f"+ {line}" for line in new]
+    return _capped(gone, max(most - len(come), most // 2)) + _capped(come, max(most - len(gone), most // 2))
+
+
+def _capped(lines: list[str], most: int) -> list[str]:
+    told = [shorten(line, LINE_MAX) for line in lines]
+    left = len(told) - most
+    return told if left <= 0 else [*told[:most], f"  … {left} more line{'s' if left > 1 else ''}"]
 
 
 def _lines(value: str | None) -> list[str]:

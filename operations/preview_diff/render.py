@@ -101,7 +101,8 @@ def _at_level(report: Report, level: Level, whole: str) -> str:
     later = [item for verdict in report.verdicts for item in verdict.later]
     if later:
         shown = "\n".join(f"- {words(item)}" for item in later[: min(level.most, 50)])
-        head = f"{len(later)} values that policies look at are known only after deploy, and are checked then"
+        values = "value that policies look at is" if len(later) == 1 else "values that policies look at are"
+        head = f"{len(later)} {values} known only after deploy, and checked then"
         parts.append(details(head, shown))
     return "\n\n".join(parts)
 
@@ -125,7 +126,7 @@ def _broken(report: Report, level: Level) -> str:
     count = sum(len(v.findings) for v in report.broken)
     rows = []
     for verdict in report.broken:
-        rows += [f"- ❌ **{words(verdict.title)}** {words(f)}" for f in verdict.findings[: max(level.most, 2)]]
+        rows += [f"- ❌ **{words(verdict.title)}**: {words(f)}" for f in verdict.findings[: max(level.most, 2)]]
         rows += _more(len(verdict.findings), max(level.most, 2), "finding")
     kept = len(report.verdicts) - len(report.broken)
     head = f"#### ❌ Policies: {count} finding{'s' if count > 1 else ''}; this cannot be deployed as it is"
@@ -187,7 +188,7 @@ def _replaced(report: Report, level: Level) -> str:
     lines = []
     for change in found[: level.most]:
         causes = [d.path for d in change.differences if d.replaces]
-        because = f" because of {', '.join(causes[:4])}" if causes else ""
+        because = f" because of {', '.join(causes[:4])}" if causes else ", since what it needs is"
         lines.append(f"- {change.short_type} {change.name}: deleted and made anew{because}")
         if change.homes:
             lines.append("-     THIS HOLDS STUDENTS' FILES")

@@ -6,12 +6,18 @@ import json
 import re
 from typing import Final
 
-HOMES: Final = re.compile(
-    r"^(aws:efs/(fileSystem|accessPoint|mountTarget)|aws:fsx/|aws:backup/(vault|plan|selection)|"
-    r"azure-native:storage[^:]*:(FileShare|StorageAccount|FileServiceProperties)|"
-    r"azure-native:(recoveryservices|dataprotection)[^:]*:|localcloud:index:Volume)"
+_HOMES: Final = re.compile(
+    r"^(aws:efs/fileSystem|aws:fsx/|aws:backup/vault:|azure-native:storage[^:]*:FileShare$|localcloud:index:Volume)"
 )
 """Types that hold students' files or their copies."""
+
+
+def holds_homes(kind: str, account_kind: object) -> bool:
+    """Whether a resource holds students' files; of Azure's storage accounts only those for file shares do."""
+    if re.match(r"^azure-native:storage[^:]*:StorageAccount$", kind):
+        return account_kind == "FileStorage"
+    return _HOMES.search(kind) is not None
+
 
 _TYPES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (reason, re.compile(pattern))

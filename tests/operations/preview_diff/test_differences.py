@@ -113,6 +113,28 @@ def test_an_id_is_not_seen_in_a_longer_one() -> None:
     assert (group.differences[0].before, group.differences[0].after) == ("203.0.113.12/32", "‹publicIp of Eip ip›/32")
 
 
+def test_a_list_of_references_that_follow_is_no_matter_of_security() -> None:
+    old, new = {"vpcSecurityGroupIds": ["sg-1", "sg-2"]}, {"vpcSecurityGroupIds": [UNKNOWN, UNKNOWN]}
+    assert [d.security for d in change(old, new).differences] == [""]
+    assert [d.security for d in change(old, {"vpcSecurityGroupIds": [UNKNOWN, "sg-9"]}).differences] == [
+        "network access"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "homes"),
+    [
+        ("aws:efs/fileSystem:FileSystem", {}, True),
+        ("aws:efs/mountTarget:MountTarget", {}, False),
+        ("azure-native:storage:FileShare", {}, True),
+        ("azure-native:storage:StorageAccount", {"kind": "FileStorage"}, True),
+        ("azure-native:storage:StorageAccount", {"kind": "StorageV2"}, False),
+    ],
+)
+def test_what_holds_students_files_is_known(kind: str, inputs: dict[str, Any], homes: bool) -> None:
+    assert change({**inputs, "a": 1}, {**inputs, "a": 2}, kind).homes is homes
+
+
 @pytest.mark.parametrize(
     ("kind", "old", "new", "reason", "alarm"),
     [

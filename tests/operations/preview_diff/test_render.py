@@ -133,6 +133,14 @@ def test_security_comes_before_everything_else_and_alarms_before_the_rest() -> N
     assert text.index("🔴 **open**") < text.index("| network access |")
 
 
+def test_a_long_document_does_not_hide_what_comes_in_its_place() -> None:
+    long = "\n".join(f"line {n}" for n in range(500))
+    text = render(report(thing("bundle", Difference("content", long, "(known after deploy)"))))
+    assert "- line 0\n" in text
+    assert "+ (known after deploy)\n" in text
+    assert "more lines" in text
+
+
 EVIL = (
     "x` @everyone <img src=x onerror=alert(1)> ```\n# head\n</details> | [a](https://www.example.org) <!-- semesterhub:preview -->",
     "`````\n@org/team\n\u202e txt",
