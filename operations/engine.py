@@ -254,11 +254,7 @@ class Pulumi:
     def _release(self) -> None:
         """Take protection and retention from every resource in the state."""
         exported = json.loads(self._aside("stack", "export", "--stack", self.stack))
-        held = [r for r in exported["deployment"].get("resources") or [] if r.get("protect") or r.get("retainOnDelete")]
-        for resource in held:
-            resource.pop("protect", None)
-            resource.pop("retainOnDelete", None)
-        if held:
+        if state.release(exported["deployment"].get("resources") or []):
             self._import(exported)
 
     def _import(self, exported: dict[str, Any]) -> None:

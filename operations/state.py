@@ -118,3 +118,19 @@ def _parse(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def release(resources: list[dict[str, Any]]) -> bool:
+    """Take protection and retention from every resource of an exported state; whether there was any.
+
+    What was kept may be emptied as well (`forceDestroy` of AWS's buckets and vaults, which the provider reads from the
+    state): who lets go of the homes lets go of their copies, and a bucket with files in it could never be deleted.
+    """
+    held = [resource for resource in resources if resource.get("protect") or resource.get("retainOnDelete")]
+    for resource in held:
+        resource.pop("protect", None)
+        resource.pop("retainOnDelete", None)
+        for values in (resource.get("inputs") or {}, resource.get("outputs") or {}):
+            if "forceDestroy" in values:
+                values["forceDestroy"] = True
+    return bool(held)

@@ -94,3 +94,14 @@ def test_a_stack_that_never_ran_has_nothing_pending(tmp_path: Path) -> None:
 )
 def test_only_a_file_backend_has_a_folder(url: str, folder: Path | None) -> None:
     assert state.local_folder(url) == folder
+
+
+def test_letting_go_unprotects_what_was_kept_and_lets_it_be_emptied_and_touches_nothing_else() -> None:
+    bucket = {"urn": "b", "protect": True, "retainOnDelete": True, "inputs": {"bucket": "x"}, "outputs": {"forceDestroy": False}}
+    homes = {"urn": "h", "retainOnDelete": True, "inputs": {"encrypted": True}, "outputs": None}
+    other = {"urn": "o", "inputs": {"forceDestroy": False}, "outputs": {"forceDestroy": False}}
+    assert state.release([bucket, homes, other]) is True
+    assert bucket == {"urn": "b", "inputs": {"bucket": "x"}, "outputs": {"forceDestroy": True}}
+    assert homes == {"urn": "h", "inputs": {"encrypted": True}, "outputs": None}
+    assert other["outputs"] == {"forceDestroy": False}
+    assert state.release([bucket, homes, other]) is False
