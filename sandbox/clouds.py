@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from operations.errors import UserError
 from sandbox.emulator import Emulator, EmulatorProcess
@@ -26,6 +27,8 @@ class Cloud:
     main: str
     emulator: Callable[[str], Emulator]
     environment: Callable[[Mapping[str, str]], dict[str, str]]
+    inventory: Callable[[Mapping[str, str], Mapping[str, str], Path], list[str]]
+    """What is there, given the endpoints, the facts of the stack (sandbox/session.py) and the emulator's folder."""
 
     @property
     def version(self) -> str:
@@ -47,6 +50,18 @@ def _azure(endpoints: Mapping[str, str]) -> dict[str, str]:
     return {"SEMESTERHUB_SANDBOX_AZURE": endpoints["azure"]}
 
 
+def _aws_inventory(endpoints: Mapping[str, str], facts: Mapping[str, str], _state_dir: Path) -> list[str]:
+    from sandbox.aws.inventory import inventory
+
+    return inventory(endpoints["aws"], facts["region"] or "us-east-1", facts["account"] or "123456789012")
+
+
+def _azure_inventory(_endpoints: Mapping[str, str], _facts: Mapping[str, str], state_dir: Path) -> list[str]:
+    from sandbox.azure.inventory import inventory
+
+    return inventory(state_dir)
+
+
 CLOUDS = {
     "aws": Cloud(
         name="aws",
@@ -55,6 +70,7 @@ CLOUDS = {
         main="sandbox.aws.main",
         emulator=lambda mark: EmulatorProcess("aws", "sandbox.aws.server", mark),
         environment=_aws,
+        inventory=_aws_inventory,
     ),
     "azure": Cloud(
         name="azure",
@@ -63,6 +79,7 @@ CLOUDS = {
         main="sandbox.azure.main",
         emulator=lambda mark: EmulatorProcess("azure", "sandbox.azure.server", mark),
         environment=_azure,
+        inventory=_azure_inventory,
     ),
 }
 

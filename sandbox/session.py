@@ -51,6 +51,11 @@ class Session:
     endpoints: Mapping[str, str]
     state_dir: Path
     place: Place
+    facts: Mapping[str, str]
+
+    def inventory(self) -> list[str]:
+        """What is in the cloud now."""
+        return cloud(self.cloud).inventory(self.endpoints, self.facts, self.state_dir)
 
 
 def folder(stack: str, root: Path | None = None) -> Path:
@@ -112,7 +117,7 @@ def session(
                 stand_ins=True,
             )
             try:
-                yield Session(stack, chosen.name, endpoints, state_dir, place)
+                yield Session(stack, chosen.name, endpoints, state_dir, place, facts)
             except UserError as error:
                 problem = emulator.problem()
                 if problem:

@@ -139,8 +139,8 @@ class Front:
         answer = self._extras.answer(environ, body, self._ask_moto)
         if answer is None:
             answer = self._ask_moto(environ, body)
-        if answer[0] < 400 and name_of(environ, body) in world.TAKES_AWAY:
-            world.drop_interfaces(self._account, _scope(environ)[1])
+        if answer[0] < 400 and name_of(environ, body) in world.UNTIDY:
+            world.tidy(self._account, _scope(environ)[1])
         return answer
 
     def _ask_moto(self, environ: Mapping[str, Any], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:

@@ -158,8 +158,9 @@ def _drop_scaling_group(account: str, region: str, group: Any) -> None:
             backend.scheduled_actions.pop(action)
 
 
-def drop_interfaces(account: str, region: str) -> None:
-    """Takes away the network interfaces of machines, gateways and endpoints that are gone, as AWS does; moto keeps them."""
+def tidy(account: str, region: str) -> None:
+    """Takes away what AWS would not have: network interfaces of machines, gateways and endpoints that are gone, and a
+    second root disk."""
     ec2 = _ec2(account, region)
     gone = [i.id for i in ec2.enis.values() if i.instance is not None and i.instance._state.name == "terminated"]
     gone += [nat._eni.id for nat in ec2.nat_gateways.values() if nat.state == "deleted"]
@@ -168,10 +169,16 @@ def drop_interfaces(account: str, region: str) -> None:
             gone += list(endpoint.network_interface_ids or [])
     for id in gone:
         ec2.enis.pop(id, None)
+    for volume in list(ec2.volumes.values()):
+        # A template's root disk takes the place of the one that moto makes by itself, and leaves that behind.
+        machine = volume.attachment.instance if volume.attachment else None
+        if machine is not None and volume.id not in {d.volume_id for d in machine.block_device_mapping.values()}:
+            ec2.volumes.pop(volume.id)
 
 
-TAKES_AWAY = frozenset(
+UNTIDY = frozenset(
     {
+        "autoscaling:CreateAutoScalingGroup",
         "ec2:TerminateInstances",
         "ec2:DeleteNatGateway",
         "ec2:DeleteVpcEndpoints",
@@ -181,6 +188,7 @@ TAKES_AWAY = frozenset(
         "autoscaling:TerminateInstanceInAutoScalingGroup",
     }
 )
+"""Calls after which moto needs `tidy`."""
 
 
 def mind_conditions() -> None:
