@@ -36,7 +36,8 @@ def from_arm(info: sdk.TypeInfo, arm: ArmType, body: Mapping[str, Any]) -> dict[
                 continue
             if names and (wire in arm.within):
                 continue
-            name = own.get(wire) or wire[:1].lower() + wire[1:]
+            # A renamed property is one of `properties`: `roleType` is `type` there, beside the resource's own type.
+            name = (None if names else own.get(wire)) or wire[:1].lower() + wire[1:]
             flat[name] = _from(info.module, info.inputs.get(name), value)
     flat["azureApiVersion"] = arm.api_version or info.api_version
     return {name: value for name, value in flat.items() if name in info.outputs}

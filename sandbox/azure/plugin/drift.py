@@ -24,24 +24,32 @@ def of(
 ) -> dict[str, Any]:
     """The inputs that somebody changed, with their values now; an input that is gone has None."""
     changed: dict[str, Any] = {}
-    for name in info.inputs:
+    for name, source in info.inputs.items():
         if name in skipped or name not in info.outputs:
             continue
-        old, new, own = (source.get(name, _ABSENT) for source in (before, now, inputs))
-        result = _merged(own, old, new)
+        old, new, own = (values.get(name, _ABSENT) for values in (before, now, inputs))
+        result = _merged(info.module, source, own, old, new)
         if result is not own:
             changed[name] = None if result is _ABSENT else result
     return changed
 
 
-def _merged(own: Any, old: Any, new: Any) -> Any:
+_AZURES = frozenset({"etag", "id", "provisioningState", "type"})
+"""Inputs by their class, that Azure alone writes."""
+
+
+def _merged(module: str, source: sdk.Input | None, own: Any, old: Any, new: Any) -> Any:
     """`own` (an input) with the changes from `old` to `new` (two answers); `own` itself when there are none."""
     if new in (old, own):
         return own
     if isinstance(own, Mapping) and isinstance(old, Mapping) and isinstance(new, Mapping):
+        known = sdk.args(module, source.args) if source is not None and source.args else None
         result = dict(own)
         for key in {*old, *new}:
-            item = _merged(own.get(key, _ABSENT), old.get(key, _ABSENT), new.get(key, _ABSENT))
+            if key not in own and (key in _AZURES or (known is not None and key not in known)):
+                continue
+            inner = known.get(key) if known is not None else None
+            item = _merged(module, inner, *(values.get(key, _ABSENT) for values in (own, old, new)))
             if item is _ABSENT:
                 result.pop(key, None)
             else:
@@ -49,7 +57,8 @@ def _merged(own: Any, old: Any, new: Any) -> Any:
         return own if result == own else result
     if all(isinstance(value, list) for value in (own, old, new)) and len(own) == len(old):
         items = [
-            _merged(*(v[i] if i < len(v) else _ABSENT for v in (own, old, new))) for i in range(max(len(old), len(new)))
+            _merged(module, source, *(v[i] if i < len(v) else _ABSENT for v in (own, old, new)))
+            for i in range(max(len(old), len(new)))
         ]
         kept = [item for item in items if item is not _ABSENT]
         return own if kept == own else kept

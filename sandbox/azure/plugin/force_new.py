@@ -71,6 +71,9 @@ FORCE_NEW: dict[str, Mapping[str, str]] = {
         _AKS,
     ),
     "containerservice:AgentPool": dict.fromkeys((*_CLUSTER_POOL, "scaleSetPriority"), _POOL),
+    "dataprotection:BackupVault": {
+        "properties.storageSettings": "https://learn.microsoft.com/azure/backup/create-manage-backup-vault (redundancy)"
+    },
     "keyvault:Vault": {
         "properties.softDeleteRetentionInDays": "https://learn.microsoft.com/azure/key-vault/general/soft-delete-overview"
     },

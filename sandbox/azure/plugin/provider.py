@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from operations.state import STAND_IN
@@ -36,9 +36,15 @@ KNOWN = frozenset(
 class StandIn(Provider):
     """`azure-native`, as far as components/azure uses it."""
 
+    _arm_handler: Callable[[str], ArmHandler | None]
+    _function: Callable[[str], Function | None]
+
     def __init__(self) -> None:
         super().__init__(name=sdk.PLUGIN, version=sdk.version(), handlers=())
         object.__setattr__(self, "_session", None)
+        # Of this instance: a cache on the class would mix providers up, since they are equal as dataclasses.
+        object.__setattr__(self, "_arm_handler", functools.cache(self._make_handler))
+        object.__setattr__(self, "_function", functools.cache(self._make_function))
 
     def handler(self, token: str) -> Handler | None:
         """The handler of a type that the table has. Raises ProviderError for one that Azure's SDK lacks too."""
@@ -46,8 +52,7 @@ class StandIn(Provider):
             return BlobHandler(self.session)
         return self._arm_handler(token)
 
-    @functools.cache  # noqa: B019  (one provider a process)
-    def _arm_handler(self, token: str) -> ArmHandler | None:
+    def _make_handler(self, token: str) -> ArmHandler | None:
         arm = table.find(token)
         if arm is None:
             try:
@@ -65,8 +70,7 @@ class StandIn(Provider):
         """The function of a token; None for one that the stand-in does not have."""
         return self._function(token)
 
-    @functools.cache  # noqa: B019
-    def _function(self, token: str) -> Function | None:
+    def _make_function(self, token: str) -> Function | None:
         name = token.removeprefix("azure-native:")
         if token == functions.ClientConfig.token:
             return functions.ClientConfig(self.session)

@@ -17,7 +17,7 @@ from providers.base import (
     ProviderError,
 )
 from providers.base.schema import Change, differences
-from sandbox.azure.plugin import bodies, drift, sdk
+from sandbox.azure.plugin import bodies, drift, previews, sdk
 from sandbox.azure.plugin.client import ArmFailure, Client
 from sandbox.azure.plugin.force_new import replaces
 from sandbox.azure.plugin.table import ArmType
@@ -147,6 +147,15 @@ class ArmHandler(Handler):
                 return seen
         raise ProviderError(f"'{id}' was made, but Azure does not find it")
 
+    def preview_create(self, ctx: Context, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the program gave, with what Azure will add to it unknown, at any depth."""
+        unknown = {name: UNKNOWN for name in self.outputs if name not in inputs}
+        return unknown | {
+            name: previews.expected(self.info.module, self.info.inputs[name], self.info.responses.get(name, ""), value)
+            for name, value in inputs.items()
+            if name in self.outputs and name in self.info.inputs
+        }
+
     def read(self, ctx: Context, id: str, inputs: Mapping[str, Any], state: Mapping[str, Any]) -> Observed | None:
         body = self._get(ctx, id)
         if body is None:
@@ -184,11 +193,13 @@ class ArmHandler(Handler):
         news: Mapping[str, Any],
     ) -> Mapping[str, Any]:
         changed = {change.top for change in self.diff(ctx, id, old_inputs, old_state, news)}
-        known = {name: old_state[name] for name in self.outputs if name in old_state and name not in changed}
-        return {
-            **{name: UNKNOWN for name in self.outputs if name not in old_state and name not in self.info.inputs},
-            **known,
+        kept = {name: old_state[name] for name in self.outputs if name in old_state and name not in changed}
+        new = {
+            name: previews.kept(value, old_state.get(name))
+            for name, value in self.preview_create(ctx, {n: v for n, v in news.items() if n in changed}).items()
+            if name in changed
         }
+        return {**kept, **new}
 
     def delete(self, ctx: Context, id: str, inputs: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         ctx.status("waiting for Azure to delete it")

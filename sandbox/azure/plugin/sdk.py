@@ -57,6 +57,8 @@ class TypeInfo:
     inputs: Mapping[str, Input]
     outputs: tuple[str, ...]
     schema: Schema
+    responses: Mapping[str, str]
+    """Outputs that are objects, or lists of them -> the SDK's class of these."""
 
 
 def version() -> str:
@@ -88,14 +90,15 @@ def _resource(token: str) -> TypeInfo:
         raise UnknownTypeError(f"the SDK {PACKAGE} {version()} has no resource type `{token}`.")
     head, _, body = text.partition(f"class {name}(pulumi.CustomResource)")
     inputs = _inputs_of(module, head)
-    outputs = tuple(wire or own for wire, own in _GETTER.findall(body))
+    found = _outputs_of(body)
     stated = re.search(r"Uses Azure REST API version ([\w-]+)\.", body)
     return TypeInfo(
         token=token,
         module=module,
         api_version=stated[1] if stated else "",
         inputs=inputs,
-        outputs=outputs,
+        outputs=tuple(found),
+        responses={name: kind for name, kind in found.items() if kind},
         schema=Schema({name: _field(i) for name, i in inputs.items()}),
     )
 
@@ -113,9 +116,15 @@ def _args(module: str, name: str) -> Mapping[str, Input]:
     return _inputs_of(module, block)
 
 
+def response(module: str, name: str) -> Mapping[str, str]:
+    """The properties of a class of answers -> the class of each that is an object, or empty."""
+    return _outputs_of(_answers(module).get(name, ""))
+
+
 # --- reading sources
 
 _GETTER = re.compile(r'^    @pulumi\.getter(?:\(name="(\w+)"\))?\n    def (\w+)\(self\)', re.M)
+_ANSWER = re.compile(r'^    @pulumi\.getter(?:\(name="(\w+)"\))?\n    def (\w+)\(self\)(?: -> (.*))?:$', re.M)
 _ARGUMENT = re.compile(r"^ +(\w+): (?:pulumi\.Input\[)?(.+?)(= None)?(?:,|\)(?: ->[^\n]*)?:)$", re.M)
 
 
@@ -145,6 +154,22 @@ def _scan(module: str, name: str) -> str | None:
         if f"class {name}(pulumi.CustomResource)" in text:
             return text
     return None
+
+
+def _outputs_of(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for wire, own, annotation in _ANSWER.findall(text):
+        kind = re.search(r"'outputs\.(\w+)'", annotation)
+        found[wire or own] = kind[1] if kind else ""
+    return found
+
+
+@functools.cache
+def _answers(module: str) -> Mapping[str, str]:
+    """Each class of answers, its source by its name."""
+    blocks = re.split(r"^(?=@pulumi\.output_type)", _text(module, "outputs") or "", flags=re.M)
+    named = ((re.search(r"^class (\w+)\(", block, re.M), block) for block in blocks)
+    return {match[1]: block for match, block in named if match}
 
 
 def _snake(name: str) -> str:

@@ -6,6 +6,7 @@ and which are ARM's `properties` cannot be read from the Python SDK, so it stand
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -151,7 +152,6 @@ TYPES: dict[str, ArmType] = {
         "Microsoft.Authorization/roleDefinitions",
         ("roleDefinitionId",),
         "scope",
-        within=frozenset({"type"}),
         wire={"roleType": "type"},
         autoname="uuid",
     ),
@@ -230,13 +230,15 @@ TYPES: dict[str, ArmType] = {
 NESTED: dict[str, frozenset[str]] = {
     "network": frozenset(
         {
+            "ApplicationGatewayBackendAddressPool", "ApplicationGatewayIPConfiguration",
             "ApplicationSecurityGroup", "BackendAddressPool", "BastionHostIPConfiguration", "Delegation",
             "FrontendIPConfiguration", "IPConfigurationProfile", "InboundNatPool", "InboundNatRule",
             "LoadBalancerBackendAddress", "LoadBalancingRule", "NatGateway", "NetworkInterfaceIPConfiguration",
             "NetworkSecurityGroup", "OutboundRule", "PrivateDnsZoneConfig", "PrivateEndpointIPConfiguration",
-            "PrivateLinkServiceConnection", "Probe", "PublicIPAddress", "Route", "RouteTable", "SecurityRule",
-            "ServiceEndpointPolicy", "ServiceEndpointPolicyDefinition", "Subnet", "VirtualNetworkPeering",
-            "VirtualNetworkTap",
+            "PrivateLinkService", "PrivateLinkServiceConnection", "PrivateLinkServiceIpConfiguration", "Probe",
+            "PublicIPAddress", "ResourceNavigationLink", "Route", "RouteTable", "SecurityRule",
+            "ServiceAssociationLink", "ServiceEndpointPolicy", "ServiceEndpointPolicyDefinition", "Subnet",
+            "VirtualNetworkPeering", "VirtualNetworkTap",
         }
     ),
     "compute": frozenset(
@@ -254,13 +256,31 @@ NESTED: dict[str, frozenset[str]] = {
 NESTED_WITHIN: dict[str, frozenset[str]] = {"VirtualMachineScaleSetExtension": _TYPE}
 """As `ArmType.within`, for those."""
 
+
+def _hyphens(names: str) -> dict[str, str]:
+    """`scanInterval` is `scan-interval`."""
+    return {name: re.sub(r"(?=[A-Z])", "-", name).lower() for name in names.split()}
+
+
 NESTED_WIRE: dict[str, dict[str, dict[str, str]]] = {
     "storage": {
         "VirtualNetworkRule": {"virtualNetworkResourceId": "id"},
         "IPRule": {"iPAddressOrRange": "value"},
         "Encryption": {"encryptionIdentity": "identity", "keyVaultProperties": "keyvaultproperties"},
-        "EncryptionIdentity": {"encryptionUserAssignedIdentity": "userAssignedIdentity"},
+        "EncryptionIdentity": {
+            "encryptionUserAssignedIdentity": "userAssignedIdentity",
+            "encryptionFederatedIdentityClientId": "federatedIdentityClientId",
+        },
         "KeyVaultProperties": {"keyName": "keyname", "keyVaultUri": "keyvaulturi", "keyVersion": "keyversion"},
+    },
+    "containerservice": {
+        "ManagedClusterPropertiesAutoScalerProfile": _hyphens(
+            "balanceSimilarNodeGroups daemonsetEvictionForEmptyNodes daemonsetEvictionForOccupiedNodes "
+            "ignoreDaemonsetsUtilization maxEmptyBulkDelete maxGracefulTerminationSec maxNodeProvisionTime "
+            "maxTotalUnreadyPercentage newPodScaleUpDelay okTotalUnreadyCount scaleDownDelayAfterAdd "
+            "scaleDownDelayAfterDelete scaleDownDelayAfterFailure scaleDownUnneededTime scaleDownUnreadyTime "
+            "scaleDownUtilizationThreshold scanInterval skipNodesWithLocalStorage skipNodesWithSystemPods"
+        )
     },
     "containerregistry": {"IPRule": {"iPAddressOrRange": "value"}},
     "keyvault": {"SecretAttributes": {"expires": "exp", "notBefore": "nbf"}},
