@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from components.images_lock import ecr_registry
 
 PREFIX = "semesterhub"
+_CHANGING = ("semesterhub:semester", "semesterhub:course")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Scope:
     def tagged(self, part: str) -> dict[str, str]:
         """The stack's tags and the name that the console shows."""
         return {**self.tags, "Name": self.name(part)}
+
+    def lasting(self, part: str) -> dict[str, str]:
+        """The same without title and courses. For what a launch template puts on disks and network interfaces: a new
+        course would be a new version of the template, and a new version exchanges every node.
+        """
+        return {key: value for key, value in self.tagged(part).items() if key not in _CHANGING}
 
     @property
     def partition(self) -> str:

@@ -161,6 +161,23 @@ def test_a_larger_class_changes_no_machine_only_how_many_are_started_first() -> 
     assert {key for key in groups[0] if groups[0][key] != groups[1][key]} == {"desiredCapacity"}
 
 
+@pytest.mark.parametrize("orchestrator", ["swarm", "kubernetes"])
+def test_a_new_course_and_another_title_exchange_no_node_and_no_hub(orchestrator: str) -> None:
+    before = programs.run(programs.semester(orchestrator=orchestrator))
+    courses = [course.model_dump(mode="json", exclude_defaults=True) for course in before.semester.courses]
+    after = programs.run(
+        programs.semester(
+            orchestrator=orchestrator, title="Another", courses=[*courses, {"id": "new", "title": "New", "students": 1}]
+        )
+    )
+    assert after["ec2.Vpc/vpc"]["tags"] != before["ec2.Vpc/vpc"]["tags"]
+    templates = {key for key in before.resources if key.startswith("ec2.LaunchTemplate/")}
+    for key in templates:
+        assert {k: v for k, v in after[key].items() if k != "tags"} == {k: v for k, v in before[key].items() if k != "tags"}
+    for name in ("userDataBase64", "ami", "instanceType", "privateIp"):
+        assert after["ec2.Instance/hub"][name] == before["ec2.Instance/hub"][name]
+
+
 def test_the_join_token_is_made_without_a_value_that_pulumi_would_read_back() -> None:
     token = programs.swarm()["ssm.Parameter/join-token"]
     assert token["name"] == "/semesterhub/fa26/join-token" and token["type"] == "SecureString"
