@@ -19,6 +19,7 @@ from components.azure.groups import Groups, GroupsArgs
 from components.azure.hub import Hub, HubArgs
 from components.azure.identities import Identities, IdentitiesArgs
 from components.azure.kubernetes import Cluster, ClusterArgs, cluster_name
+from components.azure.lock import Lock, LockArgs
 from components.azure.network import Network, NetworkArgs
 from components.azure.nodes import NodeGroup, NodeGroupArgs
 from components.azure.provider import provider
@@ -68,6 +69,9 @@ def build(stack: str, semester: Semester, plan: Plan) -> dict[str, Any]:
             Grant("hub-finds-cluster", hub_identity, "find cluster", cluster.cluster_id),
         ]
     rights = Access("hub-access", AccessArgs(ground.site, grants), ground.opts)
+    if ground.protect:
+        blobs = ground.rooms.blobs
+        Lock("lock", LockArgs(ground.site, blobs.backups_id, [blobs, rights]), ground.opts)
     bundle = Bundle(
         "hub-bundle",
         BundleArgs(

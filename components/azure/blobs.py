@@ -2,7 +2,8 @@
 
 Two accounts, since the Pulumi provider uploads a blob with an account key from wherever `pulumi up` runs
 (pulumi/pulumi-azure-native#2015): the operations account must allow both, and holds nothing secret. The backups account
-allows neither: Entra ID only, from the hub's subnet only, versioned, protected, locked against deletion and retained.
+allows neither: Entra ID only, from the hub's subnet only, versioned, protected, retained, and locked against deletion
+(:mod:`components.azure.lock`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_azure_native import authorization, storage
+from pulumi_azure_native import storage
 
 from components.azure.site import Site
 from components.azure.storage import encryption, subnet_rules
@@ -42,6 +43,7 @@ class Blobs(pulumi.ComponentResource):
     operations_account: pulumi.Output[str]
     operations_id: pulumi.Output[str]
     backups_account: pulumi.Output[str]
+    backups_id: pulumi.Output[str]
     bundle_container: pulumi.Output[str]
     bundle_container_id: pulumi.Output[str]
     backups_container_id: pulumi.Output[str]
@@ -55,7 +57,7 @@ class Blobs(pulumi.ComponentResource):
         kept = self._container("backups", BACKUPS_CONTAINER, backups, args.data_group, kept=True)
         self.bundle_url = f"https://{args.site.account('ops')}.blob.core.windows.net/{BUNDLE_CONTAINER}/{BUNDLE_BLOB}"
         self.operations_account, self.operations_id = operations.name, operations.id
-        self.backups_account = backups.name
+        self.backups_account, self.backups_id = backups.name, backups.id
         self.bundle_container, self.bundle_container_id = bundle.name, bundle.id
         self.backups_container_id = kept.id
         self.register_outputs({"bundle_url": self.bundle_url, "backups_account": self.backups_account})
@@ -147,16 +149,6 @@ class Blobs(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=args.protect),
         )
-        if args.protect:
-            # Also against a click in the portal. Writing and deleting blobs is not what a lock is about.
-            authorization.ManagementLockByScope(
-                "backups-lock",
-                lock_name="semesterhub-backups",
-                scope=account.id,
-                level="CanNotDelete",
-                notes=f"Backups of semester {args.site.stack}; see docs/ before removing.",
-                opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
-            )
         return account
 
     def _kept(self) -> pulumi.ResourceOptions:

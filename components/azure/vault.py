@@ -115,7 +115,8 @@ class Vault(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=list(ignore),
-                retain_on_delete=args.protect,
+                # Azure deletes secrets from inside the vault's firewall only; they go (and come back) with their vault.
+                retain_on_delete=True,
             ),
         )
 
