@@ -191,7 +191,12 @@ def _bundle(ground: _Ground, cluster: Cluster | None) -> pulumi.Output[str]:
                 place.stack, ground.semester, ground.plan, ground.images, secrets_revision=revision
             )
         )
-    found = pulumi.Output.all(revision=version, api_url=cluster.api_url, ca_certificate=cluster.ca_certificate)
+    found = pulumi.Output.all(
+        revision=version,
+        api_url=cluster.api_url,
+        ca_certificate=cluster.ca_certificate,
+        identity_client_id=ground.rooms.identities.hub.client_id,
+    )
     return found.apply(
         lambda made: hub_bundle.current(
             place.stack,
@@ -202,7 +207,7 @@ def _bundle(ground: _Ground, cluster: Cluster | None) -> pulumi.Output[str]:
                 "api_url": made["api_url"],
                 "ca_certificate": made["ca_certificate"],
                 "cluster_name": cluster_name(place),
-                "region": place.region,
+                "identity_client_id": made["identity_client_id"],
                 "homes": ground.homes.pod_volume,
             },
             secrets_revision=made["revision"],

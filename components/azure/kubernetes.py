@@ -5,8 +5,8 @@
   making: what a hub does in a cluster and nothing else (`HUB_DATA_ACTIONS`).
 - Nodes in one subnet, pods in another (Azure CNI with dynamic addresses), rules between pods by Cilium.
 - Two pools: `system` for the cluster's own pods, `students` for everybody else's, sized by the cluster's autoscaler between
-  nodes.min and nodes.max: Azure's calendar profiles cannot move an AKS pool, so servers that the hub starts before a class
-  bring the nodes.
+  nodes.min and nodes.max. Azure's calendar profiles cannot move an AKS pool: the hub brings nodes before a class with
+  placeholder pods.
 - Upgrades (patches of Kubernetes, node images) wait for Sunday night in the term's time zone.
 """
 
@@ -37,27 +37,30 @@ SYSTEM_PODS_MAX = 60
 SERVICE_CIDRS = tuple(IPv4Network(space) for space in ("172.31.0.0/20", "192.168.240.0/20", "10.250.0.0/20"))
 """Addresses of the cluster's own services; they exist inside the cluster only."""
 _K8S = "Microsoft.ContainerService/managedClusters"
-HUB_DATA_ACTIONS = (
-    f"{_K8S}/namespaces/read",
-    f"{_K8S}/namespaces/write",
-    f"{_K8S}/nodes/read",
-    f"{_K8S}/events/read",
-    f"{_K8S}/events.k8s.io/events/read",
-    f"{_K8S}/pods/*",
-    f"{_K8S}/services/read",
-    f"{_K8S}/services/write",
-    f"{_K8S}/services/delete",
-    f"{_K8S}/configmaps/*",
-    f"{_K8S}/serviceaccounts/read",
-    f"{_K8S}/serviceaccounts/write",
-    f"{_K8S}/persistentvolumes/*",
-    f"{_K8S}/persistentvolumeclaims/*",
-    f"{_K8S}/resourcequotas/*",
-    f"{_K8S}/limitranges/*",
-    f"{_K8S}/networking.k8s.io/networkpolicies/*",
-    f"{_K8S}/scheduling.k8s.io/priorityclasses/read",
-    f"{_K8S}/scheduling.k8s.io/priorityclasses/write",
+HUB_DATA_ACTIONS = tuple(
+    f"{_K8S}/{what}"
+    for what in (
+        "namespaces/read",
+        "namespaces/write",
+        "nodes/read",
+        "events/read",
+        "events.k8s.io/events/read",
+        "pods/read",
+        "pods/write",
+        "pods/delete",
+        "persistentvolumes/read",
+        "persistentvolumes/write",
+        "persistentvolumeclaims/read",
+        "persistentvolumeclaims/write",
+        "resourcequotas/read",
+        "resourcequotas/write",
+        "networking.k8s.io/networkpolicies/read",
+        "networking.k8s.io/networkpolicies/write",
+        "scheduling.k8s.io/priorityclasses/read",
+        "scheduling.k8s.io/priorityclasses/write",
+    )
 )
+"""Students' servers as pods, and what hubconfig/kube_manifests.py puts around them. No secrets, no shells, no rights."""
 
 
 @dataclass(frozen=True)

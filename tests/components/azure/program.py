@@ -6,24 +6,20 @@ The mocks check nothing; what a service refuses is the sandbox's to find. They s
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pulumi
 from pulumi.runtime import mocks
 from pulumi.runtime.sync_await import _sync_await
 
-from components import hub_bundle
 from components.plan import Plan, plan
 from components.semester import Semester, from_mapping
 from components.semester_yaml import read_stack_file
 
-_REAL_CURRENT = hub_bundle.current
 STACKS = Path("stacks")
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000016"
 TENANT = "00000000-0000-4000-8000-00000000aaaa"
@@ -213,16 +209,8 @@ def run(given: Semester, *, stack: str = "sp16", config: Mapping[str, str] | Non
         secret.update(name for name, value in made.items() if _sync_await(value.is_secret()))
         return pulumi.Output.all(**outputs).apply(resolved.update)
 
-    with patch("components.hub_bundle.current", _current):
-        program()
+    program()
     return Program(given, planned, recorder.registered, resolved, frozenset(secret), recorder.outputs_registered)
-
-
-def _current(*given: Any, kubernetes: Any = None, secrets_revision: str = "") -> str:
-    """With Kubernetes what the program says about the cluster alone; the rest is tested with the hub."""
-    if kubernetes is None:
-        return _REAL_CURRENT(*given, secrets_revision=secrets_revision)
-    return json.dumps({"kubernetes": kubernetes, "secrets_revision": secrets_revision})
 
 
 @cache

@@ -61,7 +61,9 @@ def test_kubelets_and_control_plane_have_identities_that_have_their_rights_befor
 
 def test_the_hub_learns_where_the_api_is_and_whom_to_believe() -> None:
     text = program("kubernetes").resources["bundle"].request.object["source"]["text"]
-    told = json.loads(text)["kubernetes"]
+    settings = json.loads(json.loads(text)["settings"])
+    told = settings["kubernetes"]
+    assert settings["orchestrator"] == "kubernetes" and told["identity_client_id"] == "client-hub-identity"
     assert told["api_url"] == "https://aks.private.westus2.azmk8s.io:443" and told["ca_certificate"] == AUTHORITY
     assert told["homes"]["driver"] == "file.csi.azure.com"
     assert told["homes"]["attributes"]["storageAccount"] == program("kubernetes")["homes-account"]["accountName"]
