@@ -191,6 +191,14 @@ def image_build(_context: Context, name: str = "all") -> None:
     image_tasks.build(name)
 
 
+@task(name="publish", help={"stack": STACK})
+def image_publish(_context: Context, stack: str) -> None:
+    """Build a cloud semester's images, push them to its registry, and note their digests in stacks/images.lock.yaml."""
+    from operations import publish
+
+    publish.publish(stack)
+
+
 @task(name="list")
 def image_list(_context: Context) -> None:
     """List the images: content hash, whether built, size."""
@@ -233,4 +241,4 @@ namespace = Collection(up, preview, refresh, destroy, status, preflight, capacit
 namespace.add_collection(Collection("cost", cost_show))
 namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_preview))
 namespace.add_collection(Collection("semester", semester_new))
-namespace.add_collection(Collection("image", image_build, image_list))
+namespace.add_collection(Collection("image", image_build, image_publish, image_list))

@@ -31,6 +31,10 @@ def up(stack: str, *, sandbox: bool = False, waive: Collection[str] = ()) -> Res
     """Bring the stack to what its file says, and say how to reach it. In a cloud its plan must keep the policies first."""
     began = time.monotonic()
     semester = stacks.load(stack)
+    if not sandbox and str(semester.cloud) != "local":
+        from operations.publish import require_published
+
+        require_published(stack, semester)
     with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
         prepared_s = time.monotonic() - began
         events: list[dict[str, Any]] = []

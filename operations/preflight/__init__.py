@@ -218,8 +218,15 @@ def _azure(subject: Subject, endpoint: str) -> dict[str, Checks]:
         "images": lambda: _images(subject, registry(), exists),
     }
     if not subject.sandbox:
+        checks["machine image"] = lambda: [azure.machine_image(semester, _azure_image(), reader)]
         checks["domain"] = lambda: [_domain(subject, "azure", lambda zone: _azure_zone(subject, zone, reader))]
     return checks
+
+
+def _azure_image() -> tuple[str, str, str, str]:
+    from components.azure.machines import IMAGE
+
+    return IMAGE
 
 
 def _azure_zone(subject: Subject, zone: str, reader: object) -> frozenset[str]:

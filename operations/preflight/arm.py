@@ -97,9 +97,13 @@ class Arm:
         return body if isinstance(body, dict) else {}
 
 
+REGISTRY_USER = "00000000-0000-0000-0000-000000000000"
+"""Whom Azure's registries want as user name beside a token."""
+
+
 def registry_token(server: str, token: Token, scheme: str = "https") -> str:
-    """A container registry's own token ("refresh token") for whoever is signed in; as password of the user
-    00000000-0000-0000-0000-000000000000 it is a `docker login`. Raises ArmError."""
+    """A container registry's own token ("refresh token") for whoever is signed in; as the password of `REGISTRY_USER` it
+    is a `docker login`. Raises ArmError."""
     form = {
         "grant_type": "access_token",
         "service": server,
@@ -108,15 +112,20 @@ def registry_token(server: str, token: Token, scheme: str = "https") -> str:
     return _posted(f"{scheme}://{server}/oauth2/exchange", form)["refresh_token"]
 
 
-def registry_has(server: str, repository: str, digest: str, token: Token, scheme: str = "https") -> bool:
-    """Whether a container registry on Azure has an image. Raises ArmError."""
+def registry_access(server: str, repository: str, token: Token, scheme: str = "https") -> str:
+    """A token that reads one repository. Raises ArmError."""
     form = {
         "grant_type": "refresh_token",
         "service": server,
         "scope": f"repository:{repository}:pull",
         "refresh_token": registry_token(server, token, scheme),
     }
-    access = _posted(f"{scheme}://{server}/oauth2/token", form)["access_token"]
+    return _posted(f"{scheme}://{server}/oauth2/token", form)["access_token"]
+
+
+def registry_has(server: str, repository: str, digest: str, token: Token, scheme: str = "https") -> bool:
+    """Whether a container registry on Azure has an image. Raises ArmError."""
+    access = registry_access(server, repository, token, scheme)
     try:
         answer = requests.head(
             f"{scheme}://{server}/v2/{repository}/manifests/{digest}",
