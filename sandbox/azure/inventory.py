@@ -1,5 +1,4 @@
-"""What is in an offline subscription: a destroy must leave nothing. What Azure makes by itself and the campus' own zone
-do not count."""
+"""What is left in an offline Azure: for the end of a destroy."""
 
 from __future__ import annotations
 
@@ -9,5 +8,7 @@ from sandbox.azure.emulator.store import Store
 
 
 def inventory(state_dir: Path) -> list[str]:
-    """Type and id of every resource, from the emulator's state on disk."""
-    return sorted(f"{r.type} {r.id}" for r in Store(state_dir).state.resources.values() if not r.by_azure)
+    """The ids of all resources that a stack made, and its blobs. What Azure makes by itself (network watchers) and what the
+    campus has (its DNS zone) is not the stack's; a vault deleted softly is gone but for its name."""
+    store = Store(state_dir)
+    return sorted([r.id for r in store.all() if not r.by_azure] + [f"blob {name}" for name in store.state.blobs])

@@ -10,6 +10,9 @@ from providers.base.schema import ListOf, MapOf, Schema
 from sandbox.azure.plugin import sdk
 from sandbox.azure.plugin.table import ENVELOPE, NESTED, NESTED_WIRE, NESTED_WITHIN, ArmType
 
+SETS = frozenset({"userAssignedIdentities"})
+"""Inputs that are lists in the SDK and maps (with what Azure knows of each item) in ARM and in outputs."""
+
 
 def to_arm(info: sdk.TypeInfo, arm: ArmType, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The request body of a PUT."""
@@ -48,6 +51,8 @@ def _in_envelope(arm: ArmType, name: str) -> bool:
 
 
 def _to(module: str, source: sdk.Input, value: Any) -> Any:
+    if source.name in SETS and isinstance(value, list):
+        return {item: {} for item in value}
     if not source.args:
         return value
     return _each(source.kind, value, lambda item: _object_to(module, source.args, item))

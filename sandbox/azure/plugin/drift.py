@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandbox.azure.plugin import sdk
+from sandbox.azure.plugin.bodies import SETS
 from sandbox.azure.plugin.table import ArmType
 
 _ABSENT: Any = object()
@@ -42,6 +43,9 @@ def _merged(module: str, source: sdk.Input | None, own: Any, old: Any, new: Any)
     """`own` (an input) with the changes from `old` to `new` (two answers); `own` itself when there are none."""
     if new in (old, own):
         return own
+    if source is not None and source.name in SETS and isinstance(new, Mapping):
+        same = isinstance(own, list) and {str(i).lower() for i in own} == {key.lower() for key in new}
+        return own if same else sorted(new)
     if isinstance(own, Mapping) and isinstance(old, Mapping) and isinstance(new, Mapping):
         known = sdk.args(module, source.args) if source is not None and source.args else None
         result = dict(own)

@@ -7,6 +7,7 @@ from typing import Any
 
 from providers.base import UNKNOWN
 from sandbox.azure.plugin import sdk
+from sandbox.azure.plugin.bodies import SETS
 
 _AZURES = frozenset({"principalId", "tenantId", "clientId"})
 """Of an identity: some SDK classes have them as inputs as well, but only Azure knows them."""
@@ -25,8 +26,11 @@ def expected(module: str, source: sdk.Input, kind: str, value: Any) -> Any:
     given = {
         name: expected(module, known[name], answered.get(name, ""), item) if name in known else item
         for name, item in value.items()
+        if name not in SETS
     }
-    return {name: UNKNOWN for name in answered if name not in known or name in _AZURES} | given
+    return {
+        name: UNKNOWN for name in answered if name not in known or name in _AZURES or (name in SETS and name in value)
+    } | given
 
 
 def kept(value: Any, before: Any) -> Any:

@@ -180,6 +180,26 @@ def test_a_preview_does_not_know_what_azure_will_write_within_an_object(rig: Rig
     assert seen["identity"]["principalId"] == real.outputs["identity"]["principalId"]
 
 
+def test_identities_are_a_list_for_the_program_and_a_map_for_azure(rig: Rig) -> None:
+    own = rig.create("managedidentity:UserAssignedIdentity", {**GROUP, "resourceName": "hub-identity"})
+    identity = {"type": "UserAssigned", "userAssignedIdentities": [own.id]}
+    workers = {**GROUP, "vmScaleSetName": "workers", "identity": identity}
+    seen = rig.create("compute:VirtualMachineScaleSet", workers, preview=True)
+    assert seen.outputs["identity"]["userAssignedIdentities"] is UNKNOWN
+    cluster = {
+        **GROUP,
+        "resourceName": "hub",
+        "dnsPrefix": "hub",
+        "identity": identity,
+        "agentPoolProfiles": [{"name": "system", "mode": "System", "vmSize": "Standard_D4s_v5", "count": 1}],
+    }
+    made = rig.create("containerservice:ManagedCluster", cluster)
+    assert made.outputs["identity"]["userAssignedIdentities"][own.id]["clientId"] == own.outputs["clientId"]
+    assert made.read()[1] == made.inputs
+    rig.arm.need(made.id).body["identity"]["userAssignedIdentities"] = {}
+    assert made.read()[1]["identity"]["userAssignedIdentities"] == []
+
+
 def test_what_is_there_already_is_not_taken_over(rig: Rig) -> None:
     network(rig)
     with pytest.raises(grpc.RpcError, match=r"cannot create already existing resource '.*vnet'.*pulumi import"):

@@ -163,6 +163,10 @@ def _fill_cluster(call: Call, body: dict[str, Any]) -> None:
     properties.setdefault("kubernetesVersion", old.get("kubernetesVersion", VERSIONS[-2]))
     properties["currentKubernetesVersion"] = properties["kubernetesVersion"]
     properties["fqdn"] = f"{mark}.hcp.{body['location']}.azmk8s.io"
+    if paths.get(properties, "apiServerAccessProfile.enablePrivateCluster"):
+        zone = call.arm.new_uuid(f"{call.id.key}/zone")
+        properties["privateFQDN"] = old.get("privateFQDN") or f"{mark}.{zone}.privatelink.{body['location']}.azmk8s.io"
+        properties["azurePortalFQDN"] = f"{mark}-priv.portal.hcp.{body['location']}.azmk8s.io"
     properties.setdefault("nodeResourceGroup", f"MC_{call.id.group}_{name}_{body['location']}")
     if paths.get(properties, "oidcIssuerProfile.enabled"):
         from sandbox.azure.emulator.arm_types import TENANT
