@@ -237,8 +237,19 @@ def cost_show(_context: Context, stack: str = "demo") -> None:
     cost.show(stack)
 
 
+@task(
+    name="refresh",
+    help={"cloud": "aws, azure or all", "region": "add or refresh one region (default: those that the price file has)"},
+)
+def cost_refresh(_context: Context, cloud: str = "all", region: str = "") -> None:
+    """Fetch the clouds' public list prices into components/prices/. Needs the internet, no account."""
+    from operations import cost_refresh as refreshing
+
+    refreshing.run(cloud, region)
+
+
 namespace = Collection(up, preview, refresh, destroy, status, preflight, capacity, test, lint, lock, schema)
-namespace.add_collection(Collection("cost", cost_show))
+namespace.add_collection(Collection("cost", cost_show, cost_refresh))
 namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_preview))
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_publish, image_list))
