@@ -7,6 +7,7 @@ Roles are as small as their work allows; admins have JupyterHub's own role.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from .settings import CourseSettings, HubSettings, read_secret
 CULLER = "cull-idle"
 METRICS = "metrics"
 OPERATOR = "operator"
+KEEPER = "kubernetes-keeper"
 
 
 def groups(settings: HubSettings) -> dict[str, dict[str, list[str]]]:
@@ -92,7 +94,12 @@ def services(settings: HubSettings) -> list[dict[str, Any]]:
         # several stops at once, or the end of a class takes an hour
         "--concurrency=10",
     ]
+    keeper: list[dict[str, Any]] = []
+    if settings.orchestrator == "kubernetes":
+        known = {name: os.environ[name] for name in ("SEMESTERHUB_SETTINGS",) if name in os.environ}
+        keeper = [{"name": KEEPER, "command": [sys.executable, "-m", "hubconfig.kube_keeper"], "environment": known}]
     return [
+        *keeper,
         {"name": CULLER, "command": command},
         {"name": METRICS, "api_token": read_secret("metrics_token")},
         {"name": OPERATOR, "api_token": read_secret("operator_token")},

@@ -6,36 +6,30 @@ import asyncio
 from logging import Logger
 from typing import Any
 
-from docker.errors import DockerException
-from requests.exceptions import RequestException
-
 from . import metrics
 from .admission import Admission, Place, Stage, Ticket, place_text
+from .cluster import Cluster, Task
 from .settings import AdmissionSettings
-from .swarm import ApiCall, Swarm, Task
 
 REFRESH_EVERY_S = 5.0
-
-API_TROUBLE = (DockerException, RequestException, OSError)
-"""What a call to the Engine API raises when the Swarm cannot be asked."""
 
 
 class StartDesk:
     """Shared by the spawners of one hub."""
 
-    def __init__(self, rules: AdmissionSettings, call: ApiCall, log: Logger) -> None:
+    def __init__(self, rules: AdmissionSettings, cluster: Cluster, log: Logger) -> None:
         self.rules = rules
         self.log = log
-        self.swarm = Swarm(call)
+        self.cluster = cluster
         self.admission = Admission(self._limit)
         self._refresher: asyncio.Task[None] | None = None
 
     def export_metrics(self) -> None:
         """Makes the queue and the cluster visible on /hub/metrics. Once in a process."""
-        metrics.export(self.admission, self.swarm)
+        metrics.export(self.admission, self.cluster)
 
     async def _limit(self) -> int:
-        return self.rules.concurrent_starts or self.rules.concurrent_starts_per_node * await self.swarm.ready_workers()
+        return self.rules.concurrent_starts or self.rules.concurrent_starts_per_node * await self.cluster.ready_workers()
 
     def keep_fresh(self) -> None:
         """Starts, once, the loop that renews the queue's limit and the picture of the cluster."""
@@ -46,9 +40,9 @@ class StartDesk:
         while True:
             try:
                 await self.admission.refresh()
-                await self.swarm.snapshot(REFRESH_EVERY_S)
-            except API_TROUBLE as error:
-                self.log.warning("The Swarm could not be asked: %s", error)
+                await self.cluster.snapshot(REFRESH_EVERY_S)
+            except self.cluster.trouble as error:
+                self.log.warning("The %s could not be asked: %s", self.cluster.kind, error)
             await asyncio.sleep(REFRESH_EVERY_S)
 
     # -- what the student sees ----------------------------------------------------------------------------------------
@@ -80,7 +74,7 @@ class StartDesk:
         }
 
     def _full_text(self) -> str:
-        capacity = self.swarm.last_snapshot.capacity()
+        capacity = self.cluster.last_snapshot.capacity()
         waiting = self.admission.waiting
         if capacity.workers == 0:
             return (

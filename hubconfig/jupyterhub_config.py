@@ -17,7 +17,6 @@ from traitlets.config import Config
 from hubconfig import access, authenticators
 from hubconfig.routes import GuardedProxy
 from hubconfig.settings import SettingsError, load_settings, read_secret
-from hubconfig.spawner import SemesterSpawner
 
 c: Config = get_config()  # pyright: ignore[reportUndefinedVariable]  # JupyterHub's loader provides it
 
@@ -83,17 +82,29 @@ c.GuardedProxy.api_url = os.environ.get("SEMESTERHUB_PROXY_API", "http://127.0.0
 c.GuardedProxy.auth_token = PROXY_TOKEN
 
 # -- students' servers ------------------------------------------------------------------------------------------------
-c.JupyterHub.spawner_class = SemesterSpawner
-c.SemesterSpawner.hub_settings = settings
-c.SemesterSpawner.ip = "0.0.0.0"  # noqa: S104 - the node's firewall lets only the hub in
-c.SemesterSpawner.port = 8888
-c.SemesterSpawner.notebook_dir = "/home/jovyan"
+if settings.orchestrator == "swarm":
+    from hubconfig.spawner import SemesterSpawner
+
+    c.JupyterHub.spawner_class = SemesterSpawner
+else:
+    # Only here: kubernetes_asyncio alone costs a second of every start.
+    from hubconfig import kube_spawner
+
+    c.JupyterHub.spawner_class = kube_spawner.SemesterKubeSpawner
+    try:
+        kube_spawner.configure(c, settings, STATE)
+    except SettingsError as error:
+        sys.exit(f"JupyterHub cannot start: {error}")
+c.ClassSpawner.hub_settings = settings
+c.ClassSpawner.ip = "0.0.0.0"  # noqa: S104 - the node's firewall lets only the hub in
+c.ClassSpawner.port = 8888
+c.ClassSpawner.notebook_dir = "/home/jovyan"
 # queue and start have their own timeouts, which tell the student which of them ended; this one is the last resort
-c.SemesterSpawner.start_timeout = admission.queue_timeout_s + admission.start_timeout_s + 60
-c.SemesterSpawner.http_timeout = 120
-c.SemesterSpawner.poll_interval = 15
-c.SemesterSpawner.consecutive_failure_limit = 0
-c.SemesterSpawner.environment = {
+c.ClassSpawner.start_timeout = admission.queue_timeout_s + admission.start_timeout_s + 60
+c.ClassSpawner.http_timeout = 120
+c.ClassSpawner.poll_interval = 15
+c.ClassSpawner.consecutive_failure_limit = 0
+c.ClassSpawner.environment = {
     # 1,500 servers at the default of five minutes would post five times a second
     "JUPYTERHUB_ACTIVITY_INTERVAL": str(max(30, min(3600, culling.idle_timeout_s // 3))),
     "SEMESTERHUB_SEMESTER": settings.semester,

@@ -11,8 +11,9 @@ from typing import Any
 
 from docker.types import ContainerSpec, EndpointSpec, Mount, Placement, Resources, RestartPolicy, TaskTemplate
 
+from .cluster import LABEL_COURSE, LABEL_USER
 from .homes import escaped
-from .swarm import LABEL_COURSE, LABEL_USER, MEMORY_RESOURCE
+from .swarm import MEMORY_RESOURCE
 
 SERVER_PORT = 8888
 SERVER_USER = "1000:100"

@@ -33,6 +33,7 @@ AUDIENCES = {
     "https://vault.azure.net": "vault",
     "https://storage.azure.com/": "storage",
     "https://management.azure.com/": "management",
+    "6dae42f8-4368-4678-94ff-3960e28e3630": "kubernetes",
 }
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -92,7 +93,7 @@ class StandIn:
     registry: Callable[[Request], Reply] | None = None
 
     def answer(self, request: Request) -> Reply:
-        if request.host == METADATA_HOST:
+        if request.host in {METADATA_HOST, "127.0.0.1"}:
             return self._aws_metadata(request) if request.path.startswith("/latest/") else self._azure_metadata(request)
         self.requests.append(request)
         for prefix, answers in self.fail.items():
@@ -237,7 +238,7 @@ def serve(stand_in: StandIn, address: str = "127.0.0.1", port: int = 0, context:
             if self.command != "HEAD":
                 self.wfile.write(data)
 
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any  # noqa: N815
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = _any  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             """Quiet."""

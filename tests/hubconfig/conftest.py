@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hubconfig import spawner as spawner_module
+from hubconfig import class_spawner
 from hubconfig.settings import HubSettings
 from hubconfig.spawner import SemesterSpawner
 from tests.hubconfig.fakes import FakeDocker, FakeUser, make_settings
@@ -21,10 +21,10 @@ def docker() -> FakeDocker:
 @pytest.fixture
 def make_spawner(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes spawners of one hub: same fake Swarm, same queue, no waiting between looks, homes only noted."""
-    monkeypatch.setattr(spawner_module, "LOOK_EVERY_S", 0)
-    monkeypatch.setattr(spawner_module, "LOOK_FOR_ROOM_EVERY_S", 0)
-    monkeypatch.setattr(spawner_module, "ASK_AGAIN_S", (0, 0))
-    monkeypatch.setattr(spawner_module, "PLACE_AGAIN_S", 0)
+    monkeypatch.setattr(class_spawner, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(class_spawner, "LOOK_FOR_ROOM_EVERY_S", 0)
+    monkeypatch.setattr(class_spawner, "ASK_AGAIN_S", (0, 0))
+    monkeypatch.setattr(class_spawner, "PLACE_AGAIN_S", 0)
     monkeypatch.setattr(SemesterSpawner, "_desk", None)
     monkeypatch.setattr("hubconfig.desk.StartDesk.export_metrics", lambda self: None)
     monkeypatch.setattr("hubconfig.desk.StartDesk.keep_fresh", lambda self: None)

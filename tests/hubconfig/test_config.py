@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from traitlets.config import PyFileConfigLoader
 from hubconfig.routes import GuardedProxy
 from hubconfig.spawner import SemesterSpawner
 from tests.hubconfig.fakes import raw_settings
+from tests.hubconfig.test_settings import CLUSTER
 
 pytestmark = pytest.mark.unit
 
@@ -61,18 +64,42 @@ def test_hub_and_proxy_meet_where_the_deployment_puts_them(load: Any) -> None:
     assert c.JupyterHub.spawner_class is SemesterSpawner
 
 
+def test_with_kubernetes_the_same_rules_hold_and_a_keeper_runs(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hubconfig.kube_spawner import SemesterKubeSpawner
+
+    monkeypatch.setenv("KUBECONFIG", "")
+    c = load(orchestrator="kubernetes", kubernetes=CLUSTER)
+    assert c.JupyterHub.spawner_class is SemesterKubeSpawner
+    assert c.ClassSpawner.hub_settings.kubernetes.cluster_name == "semesterhub-fa26-cluster"
+    assert c.SemesterKubeSpawner.namespace == "students" and c.SemesterKubeSpawner.uid == 1000
+    assert "kubernetes-keeper" in {service["name"] for service in c.JupyterHub.services}
+    with pytest.raises(SystemExit, match="neither PEM nor base64"):
+        load(orchestrator="kubernetes", kubernetes={**CLUSTER, "ca_certificate": "x"})
+
+
+def test_a_hub_on_swarm_never_loads_the_other_cluster(load: Any, tmp_path: Path) -> None:
+    load()
+    code = (
+        "import sys; from traitlets.config import PyFileConfigLoader; "
+        f"PyFileConfigLoader('jupyterhub_config.py', path={str(HUBCONFIG)!r}).load_config(); "
+        "print([name for name in sys.modules if name.startswith('kube')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_the_queue_not_the_hub_limits_starts_and_its_page_shows_at_once(load: Any) -> None:
     c = load(admission={"queue_timeout_s": 1000, "start_timeout_s": 200})
     assert c.JupyterHub.concurrent_spawn_limit == 0
     assert c.JupyterHub.active_server_limit == 0
-    assert c.SemesterSpawner.start_timeout > 1200
+    assert c.ClassSpawner.start_timeout > 1200
     assert c.JupyterHub.tornado_settings.get_value({}) == {"slow_spawn_timeout": 0}
 
 
 @pytest.mark.parametrize("idle_timeout_s", [60, 600, 3600, 86400])
 def test_activity_is_noted_often_enough_that_a_busy_server_is_never_culled(load: Any, idle_timeout_s: int) -> None:
     c = load(culling={"idle_timeout_s": idle_timeout_s})
-    reported_s = int(c.SemesterSpawner.environment["JUPYTERHUB_ACTIVITY_INTERVAL"])
+    reported_s = int(c.ClassSpawner.environment["JUPYTERHUB_ACTIVITY_INTERVAL"])
     assert reported_s + c.JupyterHub.activity_resolution < idle_timeout_s
     assert c.JupyterHub.last_activity_interval + c.JupyterHub.activity_resolution < idle_timeout_s
 

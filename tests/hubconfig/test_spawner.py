@@ -10,7 +10,7 @@ import pytest
 from jupyterhub.spawner import SpawnException
 
 from hubconfig.admission import Stage
-from hubconfig.swarm import ENDED_STATES, STARTING_STATES
+from hubconfig.cluster import ENDED_STATES, STARTING_STATES
 from tests.hubconfig.fakes import FakeDocker, course, make_settings
 
 pytestmark = pytest.mark.unit
@@ -74,7 +74,7 @@ async def test_an_ended_server_is_stopped_and_its_service_removed(
     spawner = make_spawner()
     await spawner.start()
     docker.set_state("server-ada", state)
-    spawner.swarm._snapshot._fetched = float("-inf")
+    spawner.cluster._snapshot._fetched = float("-inf")
     assert isinstance(await spawner.poll(), str)
     assert docker.services == {}
     assert spawner.get_state() == {}
@@ -85,7 +85,7 @@ async def test_a_living_server_keeps_running(make_spawner: Any, docker: FakeDock
     spawner = make_spawner()
     await spawner.start()
     docker.set_state("server-ada", state)
-    spawner.swarm._snapshot._fetched = float("-inf")
+    spawner.cluster._snapshot._fetched = float("-inf")
     assert await spawner.poll() is None
     assert "server-ada" in docker.services
 
@@ -100,7 +100,7 @@ async def test_memory_beyond_the_limit_is_said_in_words(make_spawner: Any, docke
     spawner = make_spawner()
     await spawner.start()
     docker.set_state("server-ada", "failed", Err="task: non-zero exit (137)", ContainerStatus={"ExitCode": 137})
-    spawner.swarm._snapshot._fetched = float("-inf")
+    spawner.cluster._snapshot._fetched = float("-inf")
     assert "more memory than its limit" in str(await spawner.poll())
 
 
@@ -110,7 +110,7 @@ async def test_a_server_on_a_dead_node_is_stopped_so_that_it_can_start_elsewhere
     spawner = make_spawner()
     await spawner.start()
     docker.node_list = [FakeDocker.node("w1", "10.88.0.11", state="down"), FakeDocker.node("w2", "10.88.0.12")]
-    spawner.swarm._snapshot._fetched = float("-inf")
+    spawner.cluster._snapshot._fetched = float("-inf")
     assert await spawner.poll() == "node w1 went away"
     assert docker.removed == ["server-ada"]
 
@@ -126,7 +126,7 @@ async def test_a_server_that_answers_survives_a_manager_that_lost_sight_of_its_n
 
     monkeypatch.setattr(type(spawner), "listens", staticmethod(listens))
     docker.node_list = [FakeDocker.node("w1", "10.88.0.11", state="down")]
-    spawner.swarm._snapshot._fetched = float("-inf")
+    spawner.cluster._snapshot._fetched = float("-inf")
     assert await spawner.poll() is None
     assert docker.removed == []
 
@@ -135,7 +135,7 @@ async def test_a_swarm_that_cannot_be_asked_costs_nobody_their_server(make_spawn
     spawner = make_spawner()
     await spawner.start()
     docker.down = "no leader"
-    spawner.swarm._snapshot._fetched = float("-inf")
+    spawner.cluster._snapshot._fetched = float("-inf")
     assert await spawner.poll() is None
     docker.down = None
     assert await spawner.poll() is None
@@ -146,7 +146,7 @@ async def test_polling_many_servers_asks_the_swarm_once(make_spawner: Any, docke
     for spawner in spawners:
         await spawner.start()
     docker.calls.clear()
-    spawners[0].swarm._snapshot._fetched = float("-inf")
+    spawners[0].cluster._snapshot._fetched = float("-inf")
     assert set(await asyncio.gather(*(spawner.poll() for spawner in spawners))) == {None}
     assert sorted(docker.calls) == ["nodes", "tasks"]
 
@@ -191,7 +191,7 @@ async def test_a_full_cluster_is_said_and_does_not_hold_a_slot(make_spawner: Any
     settings = make_settings(admission={"concurrent_starts": 1})
     docker.new_task = {"State": "pending", "Err": "no suitable node (insufficient resources on 2 nodes)"}
     first, second = make_spawner("ada", settings=settings), make_spawner("bob", settings=settings)
-    await first.swarm.snapshot(0)
+    await first.cluster.snapshot(0)
     waiting = [asyncio.create_task(spawner.start()) for spawner in (first, second)]
     await until(lambda: first._ticket is not None and first._ticket.stage is Stage.ASIDE)
     await until(lambda: second._ticket is not None)
@@ -212,7 +212,7 @@ async def test_without_any_ready_node_the_reason_is_named(make_spawner: Any, doc
     docker.node_list = [FakeDocker.node("w1", "10.88.0.11", state="down")]
     docker.new_task = {"State": "pending", "Err": "no suitable node (scheduling constraints not satisfied on 1 node)"}
     spawner = make_spawner()
-    await spawner.swarm.snapshot(0)
+    await spawner.cluster.snapshot(0)
     waiting = asyncio.create_task(spawner.start())
     await until(lambda: spawner._ticket is not None and spawner._ticket.stage is Stage.ASIDE)
     assert "No node for student servers is ready" in spawner.desk.progress_event(spawner._ticket, None)["message"]
