@@ -19,6 +19,7 @@ import pytest
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from kubespawner import clients
 from traitlets.config import Config
 
 from hubconfig import class_spawner, kube, kube_api, kube_identity, kube_keeper, kube_manifests, kube_spawner
@@ -232,6 +233,9 @@ async def hub(api: FakeKubernetes, metadata: str, tmp_path: Path, monkeypatch: p
 
         yield make
         await c.SemesterKubeSpawner.kube_api.close()
+        for client in list(clients._client_cache.values()):
+            await client.api_client.close()
+        clients._client_cache.clear()
 
 
 async def test_a_start_ends_at_the_pods_own_address(hub: Any, api: FakeKubernetes) -> None:
