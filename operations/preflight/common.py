@@ -47,6 +47,9 @@ def images(
         if "@" not in name and name not in locked:
             found.append(failed(check, f"not in {LOCK_FILE}", publish))
             continue
+        if "@" not in name and not locked[name].published:
+            found.append(failed(check, "not published yet", publish))
+            continue
         if "@" not in name and locked[name].content != content_now(name):
             found.append(failed(check, "its folder has changed since it was published", publish))
             continue

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.images_lock import LockedImage
+from components.images_lock import LockedImage, placeholder
 from components.semester import Semester, load_stack_file
 from operations.preflight import common
 from operations.preflight.finding import enough
@@ -48,7 +48,7 @@ def test_a_quota_is_enough_or_not(limit: float | None, used: int, state: str) ->
 
 
 def look_at_images(exists: object, content: str = CONTENT, names: tuple[str, ...] = ("hub",)) -> list[tuple[str, str]]:
-    locked = {"hub": LockedImage(CONTENT, DIGEST, ())}
+    locked = {"hub": LockedImage(CONTENT, DIGEST, ("registry",)), "proxy": placeholder(CONTENT)}
     references = {"hub": f"registry/semesterhub/hub@{DIGEST}", f"r/x@{DIGEST}": f"r/x@{DIGEST}"}
     found = common.images(names, locked, references, lambda _name: content, exists, "fa26")  # type: ignore[arg-type]
     return [(finding.state, finding.said + finding.remedy) for finding in found]
@@ -75,6 +75,8 @@ def test_an_image_that_is_missing_changed_or_unknown_says_what_to_do() -> None:
     assert changed[0] == "fail" and "has changed since" in changed[1]
     (not_locked,) = look_at_images(lambda _reference: True, names=("edge",))
     assert not_locked[0] == "fail" and "images.lock.yaml" in not_locked[1]
+    (nowhere,) = look_at_images(lambda _reference: True, names=("proxy",))
+    assert nowhere[0] == "fail" and nowhere[1].startswith("not published yet")
     assert look_at_images(not_now)[0][0] == "unknown"
     (foreign,) = look_at_images(lambda _reference: False, names=(f"r/x@{DIGEST}",))
     assert foreign[0] == "fail" and "correct the reference in the stack file" in foreign[1]
