@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from operations.planned import SECRET, UNKNOWN, Asset, Planned
 from operations.preview_diff.model import Difference
-from operations.preview_diff.references import Names
+from operations.preview_diff.references import Names, settled
 
 MISSING: Final = object()
 ENCODED: Final = re.compile(r"[A-Za-z0-9+/\s]{64,}={0,2}\s*")
@@ -25,8 +25,8 @@ SECRET_CHANGED: Final = ("(secret, as it was)", "(secret, another value)")
 
 def differences(planned: Planned, names: Names) -> tuple[Difference, ...]:
     """What differs, ordered by path. Where a secret changes, the fact is told and nothing else."""
-    old = planned.old_inputs if planned.op != "create" else {}
-    new = planned.inputs if planned.op != "delete" else {}
+    old = settled(planned, planned.old_inputs) if planned.op != "create" else {}
+    new = settled(planned, planned.inputs) if planned.op != "delete" else {}
     found = {
         d.path: d
         for name in sorted({*old, *new})

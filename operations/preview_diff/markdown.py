@@ -12,6 +12,8 @@ LINE_MAX: Final = 300
 CELL_MAX: Final = 72
 """Characters of a value in a table."""
 CONTEXT_LINES: Final = 2
+KNOWN_LATER: Final = "(known after deploy)"
+LINES_BEFORE_UNKNOWN: Final = 4
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
@@ -61,10 +63,15 @@ def change_lines(before: str | None, after: str | None, most: int) -> list[str]:
     old, new = _lines(before), _lines(after)
     if len(old) > 1 and len(new) > 1:
         told = unified_diff(old, new, lineterm="", n=CONTEXT_LINES)
-        return _capped([line for line in told if not line.startswith(("---", "+++"))], most)
+        # Without line numbers: they tell nothing of a value, and move with everything above.
+        hunks = ["@@ … @@" if line.startswith("@@") else line for line in told if not line.startswith(("---", "+++"))]
+        return _capped(hunks, most)
+    if after == KNOWN_LATER:
+        most = min(most, LINES_BEFORE_UNKNOWN + 1)  # there is nothing to compare the old lines with
     # Neither side may hide the other.
     gone, come = [f"- {line}" for line in old], [f"+ {line}" for line in new]
-    return _capped(gone, max(most - len(come), most // 2)) + _capped(come, max(most - len(gone), most // 2))
+    half = max(most // 2, 1)
+    return _capped(gone, max(most - len(come), half)) + _capped(come, max(most - len(gone), half))
 
 
 def _capped(lines: list[str], most: int) -> list[str]:

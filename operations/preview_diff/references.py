@@ -13,6 +13,11 @@ SHORTEST = 8
 ENDINGS = ("id", "arn", "endpoint", "dnsname", "ip", "fqdn", "uri", "url", "thumbprint", "fingerprint")
 """Outputs that name a thing of the cloud end in one of these."""
 
+NOT_ITS_OWN = frozenset(
+    {"ownerid", "accountid", "registryid", "tenantid", "subscriptionid", "sourcesecuritygroupownerid"}
+)
+"""The account's, not the resource's."""
+
 
 class Names:
     """What is known of the state's ids. `told` puts names in their place."""
@@ -22,8 +27,9 @@ class Names:
         for resource in resources:
             if not resource.custom or not resource.old_inputs:
                 continue
-            given = set(_texts(resource.old_inputs))
-            for key, value in [("id", resource.old_id), *sorted(_outputs(resource.old_outputs))]:
+            given = set(_texts(settled(resource, resource.old_inputs)))
+            made_up = str(resource.old_inputs.get("name") or "")
+            for key, value in [("id", resource.old_id), ("name", made_up), *sorted(_outputs(resource.old_outputs))]:
                 # What the program itself chose is no id to hide: it is the same in every run.
                 if len(value) >= SHORTEST and value not in given and any(c.isdigit() for c in value):
                     self._names.setdefault(value, f"‹{key} of {resource.kind} {resource.name}›")
@@ -39,9 +45,23 @@ class Names:
         return self._pattern.sub(lambda match: self._names[match.group()], text) if self._pattern else text
 
 
+_RANDOM = re.compile(r"[0-9a-f]{7,26}")
+
+
+def settled(resource: Planned, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs with a name that the provider made up (`nodes-1a2b3c4`) told as such: it is another one in every run."""
+    name = inputs.get("name")
+    if not isinstance(name, str):
+        return inputs
+    for start in (inputs.get("namePrefix"), f"{resource.name}-"):
+        if isinstance(start, str) and name.startswith(start) and _RANDOM.fullmatch(name[len(start) :]):
+            return {**inputs, "name": f"{start}‹random›"}
+    return inputs
+
+
 def _outputs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in values.items():
-        if isinstance(value, str) and key.lower().endswith(ENDINGS):
+        if isinstance(value, str) and key.lower().endswith(ENDINGS) and key.lower() not in NOT_ITS_OWN:
             yield key, value
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from operations.preview_diff.markdown import change_lines, code, details, fence, table, words
-from operations.preview_diff.model import OPS, Change, Cost, Op, Report
+from operations.preview_diff.model import OPS, Change, Cost, Difference, Op, Report
 
 COMMENT_LIMIT: Final = 65_536
 """Characters that GitHub takes in one comment. Bytes are counted here, which is never less."""
@@ -21,6 +21,7 @@ _TO: Final[dict[Op, str]] = {
     "delete": "to delete",
 }
 _SECURITY_ROWS: Final = 40
+_ALIKE_MIN: Final = 3
 _REPLACED_MEANS: Final = (
     "Not changed in place: the old one is deleted and a new one is made, with another id and without what was on it."
 )
@@ -198,7 +199,7 @@ def _replaced(report: Report, level: Level) -> str:
     head = f"#### 🔴 Replaced ({len(found)})\n\n{_REPLACED_MEANS}"
     parts = [head, fence(lines)]
     if "replace" in level.opened:
-        parts += [_opened(change, level) for change in found]
+        parts.append(_all_opened(found, level))
     return "\n\n".join(parts)
 
 
@@ -206,7 +207,7 @@ def _section(op: Op, changes: Sequence[Change], level: Level) -> str:
     head = f"#### {_HEADS[op]} ({len(changes)})"
     shown = changes[: level.most]
     if op in level.opened:
-        body = "\n".join(_opened(change, level) for change in shown)
+        body = _all_opened(shown, level)
     else:
         body = "\n".join(f"- {_MARKS[op]} {code(c.short_type)} {code(c.name)}{_paths(c)}" for c in shown)
     rest = _more(len(changes), level.most, "resource")
@@ -227,7 +228,32 @@ def _paths(change: Change) -> str:
     )
 
 
+def _all_opened(changes: Sequence[Change], level: Level) -> str:
+    """Each resource, folded; those that change alike (a tag on everything) as one."""
+    alike: dict[tuple[Difference, ...], list[Change]] = {}
+    for change in changes:
+        alike.setdefault(change.differences, []).append(change)
+    texts: list[str] = []
+    for differences, group in alike.items():
+        if len(group) < _ALIKE_MIN or not differences:
+            texts += [_opened(change, level) for change in group]
+            continue
+        names = ", ".join(f"{code(c.short_type)} {code(c.name)}" for c in group)
+        tops = _listed([d.path for d in differences], words)
+        summary = f"{_MARKS[group[0].op]} <b>{len(group)} resources</b> alike: {tops}"
+        texts.append(details(summary, f"{names}\n\n{fence(_diff_lines(group[0], level))}"))
+    return "\n\n".join(texts)
+
+
 def _opened(change: Change, level: Level) -> str:
+    lines = _diff_lines(change, level)
+    tops = list(dict.fromkeys(d.path.split(" (removed)")[0] for d in change.differences))
+    what = "" if change.op in {"create", "delete"} else ": " + _listed(tops, words)
+    summary = f"{_MARKS[change.op]} <code>{words(change.short_type)}</code> <b>{words(change.name)}</b>{what}"
+    return details(summary, fence(lines) if lines else "nothing to show")
+
+
+def _diff_lines(change: Change, level: Level) -> list[str]:
     lines: list[str] = []
     for difference in change.differences:
         why = "   (forces the replacement)" if difference.replaces and change.op == "replace" else ""
@@ -236,12 +262,7 @@ def _opened(change: Change, level: Level) -> str:
             lines.append(f"{told[0][:2]}{difference.path}: {told[0][2:]}")
         else:
             lines += [f"@@ {difference.path} @@{why}", *told]
-    tops = list(dict.fromkeys(d.path.split(" (removed)")[0] for d in change.differences))
-    what = "" if change.op in {"create", "delete"} else ": " + _listed(tops, words)
-    summary = f"{_MARKS[change.op]} <code>{words(change.short_type)}</code> <b>{words(change.name)}</b>{what}"
-    if not lines:
-        return details(summary, "nothing to show")
-    return details(summary, fence(lines))
+    return lines
 
 
 def _listed(items: Sequence[str], shown: Callable[[str], str]) -> str:

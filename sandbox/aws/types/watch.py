@@ -266,8 +266,9 @@ PARAMETER = Spec(
     force_new="name dataType",
     # A write-only value is never read back: another one in the store (the hub VM's token) is no drift.
     seen={"valueWo": None, "valueWoVersion": None, "keyId": None, "insecureValue": "Value"},
-    outputs={"arn": "arn:aws:ssm:{region}:{account}:parameter{name}", "version": None, "hasValueWo": None},
+    outputs={"arn": "arn:aws:ssm:{region}:{account}:parameter{name}", "version": "Version", "hasValueWo": None},
     kept="value valueWo insecureValue valueWoVersion overwrite",
+    volatile="version",
     check=_parameter_check,
 )
 

@@ -12,7 +12,7 @@ import pytest
 from operations.planned import collect
 from operations.preview_diff.build import build
 from operations.preview_diff.model import Change
-from tests.operations.preview_diff.events import SECRET, UNKNOWN, step
+from tests.operations.preview_diff.events import SECRET, UNKNOWN, replaced, step
 
 pytestmark = pytest.mark.unit
 
@@ -102,6 +102,29 @@ def test_ids_of_the_cloud_are_told_by_their_owners_names() -> None:
     (group,) = build(collect(events), stack="s", cloud="aws", baseline="").changes
     assert [(d.before, d.after) for d in group.differences] == [("‹id of Vpc net›", "(known after deploy)")]
     assert not group.differences[0].security, "a reference that follows is no matter of security"
+
+
+def test_a_name_that_the_provider_made_up_is_the_same_in_every_run() -> None:
+    events = [
+        *replaced(
+            GROUP,
+            "sg",
+            {"namePrefix": "hub-", "name": "hub-0a1b2c3", "d": 1},
+            {"namePrefix": "hub-", "name": "hub-9f8e7d6", "d": 2},
+            "d",
+        ),
+        step("create", "aws:iam/role:Role", "worker", None, {"name": "worker-1a2b3c4"}),
+        step("create", "aws:iam/role:Role", "fixed", None, {"name": "semesterhub-fa26-hub"}),
+        step("update", "aws:x/y:Y", "user", {"group": "hub-0a1b2c3"}, {"group": UNKNOWN}),
+    ]
+    report = build(collect(events), stack="s", cloud="aws", baseline="")
+    told = {c.name: [(d.path, d.before, d.after) for d in c.differences] for c in report.changes}
+    assert told == {
+        "sg": [("d", "1", "2")],
+        "worker": [("name", None, "worker-‹random›")],
+        "fixed": [("name", None, "semesterhub-fa26-hub")],
+        "user": [("group", "‹name of SecurityGroup sg›", "(known after deploy)")],
+    }
 
 
 def test_an_id_is_not_seen_in_a_longer_one() -> None:

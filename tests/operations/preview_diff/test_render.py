@@ -133,12 +133,21 @@ def test_security_comes_before_everything_else_and_alarms_before_the_rest() -> N
     assert text.index("🔴 **open**") < text.index("| network access |")
 
 
+def test_what_changes_alike_is_told_once() -> None:
+    tag = Difference('tags["cost-centre"]', "4711", "4712")
+    text = render(report(*[thing(f"t{n}", tag) for n in range(5)], thing("other", Difference("p", "a", "b"))))
+    assert text.count("+ 4712") == 1
+    assert "<b>5 resources</b> alike" in text
+    assert all(f"`t{n}`" in text for n in range(5))
+    assert "<b>other</b>: p" in text
+
+
 def test_a_long_document_does_not_hide_what_comes_in_its_place() -> None:
     long = "\n".join(f"line {n}" for n in range(500))
     text = render(report(thing("bundle", Difference("content", long, "(known after deploy)"))))
     assert "- line 0\n" in text
     assert "+ (known after deploy)\n" in text
-    assert "more lines" in text
+    assert "… 496 more lines" in text
 
 
 EVIL = (
@@ -209,10 +218,11 @@ def _without_spans(line: str) -> str:
 
 
 def large(count: int, size: int) -> Report:
-    made = [thing(f"t{i:04}", Difference("p", None, "v" * size), op="create") for i in range(count)]
-    changed = [thing(f"u{i:04}", Difference("p", "o" * size, "n" * size)) for i in range(count)]
+    made = [thing(f"t{i:04}", Difference("p", None, f"{i}" + "v" * size), op="create") for i in range(count)]
+    changed = [thing(f"u{i:04}", Difference("p", f"{i}" + "o" * size, "n" * size)) for i in range(count)]
     anew = [
-        thing(f"r{i:04}", Difference("p", "o" * size, "n" * size, replaces=True), op="replace") for i in range(count)
+        thing(f"r{i:04}", Difference("p", f"{i}" + "o" * size, "n" * size, replaces=True), op="replace")
+        for i in range(count)
     ]
     return report(*anew, *changed, *made)
 
