@@ -13,6 +13,7 @@ from components.azure.access import Access, AccessArgs, Grant
 from components.azure.autoscale import Autoscale, AutoscaleArgs
 from components.azure.blobs import Blobs, BlobsArgs
 from components.azure.bundle import Bundle, BundleArgs
+from components.azure.copies import Copies, CopiesArgs, check
 from components.azure.dns import Name, NameArgs
 from components.azure.flow_logs import FlowLogs, FlowLogsArgs
 from components.azure.groups import Groups, GroupsArgs
@@ -26,7 +27,7 @@ from components.azure.provider import provider
 from components.azure.registry import Registry, RegistryArgs
 from components.azure.rights import Rooms, of_cluster, of_hub, of_workers
 from components.azure.site import Site, site
-from components.azure.storage import Storage, StorageArgs
+from components.azure.storage import SHARE, Storage, StorageArgs
 from components.azure.vault import Vault, VaultArgs
 from components.azure.watch import Watch, WatchArgs, admin_emails
 from components.cloud_sizes import hub_size
@@ -85,6 +86,7 @@ def build(stack: str, semester: Semester, plan: Plan) -> dict[str, Any]:
     hub = _hub(ground, [rights, bundle])
     node_group = cluster.pool_name if cluster is not None else _workers(ground, hub)
     _watch(ground, hub)
+    _copies(ground, hub)
     outputs: dict[str, Any] = {
         "hub_url": semester.hub_url,
         "hub_host": semester.domain,
@@ -114,6 +116,7 @@ def _ground(stack: str, semester: Semester, plan: Plan) -> _Ground:
     if plan.subnets is None:
         raise AssertionError("a plan for a cloud has subnets")
     place = site(stack, semester)
+    check(semester.homes.snapshots)
     names = (*hub_bundle.HUB_IMAGES, *hub_bundle.course_images(semester))
     images = images_lock.references(semester, place.registry_server, names)
     calendar = schedule(semester, plan)
@@ -299,6 +302,24 @@ def _workers(ground: _Ground, hub: Hub) -> pulumi.Output[str]:
         ground.opts,
     )
     return nodes.scale_set_name
+
+
+def _copies(ground: _Ground, hub: Hub) -> None:
+    Copies(
+        "copies-room",
+        CopiesArgs(
+            site=ground.site,
+            group=ground.groups.main,
+            data_group=ground.groups.data,
+            data_group_id=ground.groups.data_id,
+            disk_id=hub.disk_id,
+            homes_account_id=ground.homes.account_id,
+            share=SHARE,
+            snapshots=ground.semester.homes.snapshots,
+            protect=ground.protect,
+        ),
+        ground.opts,
+    )
 
 
 def _watch(ground: _Ground, hub: Hub) -> None:

@@ -2,7 +2,7 @@
 
 What protects it, and what cannot: Azure Backup protects SMB shares but no NFS shares (learn.microsoft.com/azure/backup/
 azure-file-share-support-matrix), so there is no Recovery Services vault here that would promise it. Instead
-- share snapshots, which NFS shares have, taken and thinned out by a timer of Azure's own (:mod:`components.azure.snapshots`),
+- share snapshots, which NFS shares have, taken and thinned out by a timer of Azure's own (:mod:`components.azure.copies`),
   whether or not the hub VM lives;
 - soft delete: a deleted share comes back for `SHARE_KEPT_DAYS` days;
 - `protect` and retain: Pulumi neither deletes nor replaces the account while `homes.protect` is true, and it stands in a

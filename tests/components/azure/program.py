@@ -115,6 +115,7 @@ class _Azure(pulumi.runtime.Mocks):
             },
             "RecordSet": {"fqdn": f"{args.inputs.get('relativeRecordSetName')}.example.edu."},
             "Blob": {"url": f"https://blobs.example.net/{args.inputs.get('blobName')}"},
+            "BackupVault": {"identity": {"type": "SystemAssigned", "principalId": "principal-copies", "tenantId": TENANT}},
             "VirtualMachine": {"vmId": f"vm-{args.name}"},
             "ManagedCluster": {
                 "privateFQDN": "aks.private.westus2.azmk8s.io",
