@@ -37,6 +37,8 @@ ROLES = {
     "17d1049b-9a84-46fb-8f53-869881c3d3ab": "Storage Account Contributor",
     "81a9662b-bebf-436f-a333-f67b29880f12": "Storage Account Key Operator Service Role",
     "e5e2a7ff-d759-4cd2-bb51-3152d37e2eb1": "Storage Account Backup Contributor",
+    "3e5e47e6-65f7-47ef-90b5-e5dd4d455f24": "Disk Backup Reader",
+    "7efff54f-a5b4-42b5-a1c5-5411624893ce": "Disk Snapshot Contributor",
     "4d97b98b-1d4f-4787-a291-c67834d212e7": "Network Contributor",
     "9980e02c-c2be-4d73-94e8-173b1dc7cf3c": "Virtual Machine Contributor",
     "befefa01-2a29-4197-83a8-272ff33ce314": "DNS Zone Contributor",
