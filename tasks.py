@@ -167,6 +167,17 @@ def load_preview(_context: Context, stack: str = "fa26", copies: int = 10, repea
 
 
 @task(
+    name="faults",
+    help={"stack": STACK, "sample": "only so many errors, spread over the run (0: one at every changing call)"},
+)
+def load_faults(_context: Context, stack: str = "fa16", sample: int = 0) -> None:
+    """Offline: an error at every changing call of `up` in turn, and that one more `up` converges and a destroy leaves nothing."""
+    from sandbox import drill
+
+    drill.run(stack, sample)
+
+
+@task(
     name="new",
     help={
         "stack": "the new semester's name, for instance fa26",
@@ -250,6 +261,6 @@ def cost_refresh(_context: Context, cloud: str = "all", region: str = "") -> Non
 
 namespace = Collection(up, preview, refresh, destroy, status, preflight, capacity, test, lint, lock, schema)
 namespace.add_collection(Collection("cost", cost_show, cost_refresh))
-namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_preview))
+namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_faults, load_preview))
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_publish, image_list))

@@ -222,10 +222,12 @@ class SpecHandler(Handler):
         if scope.id in ("", "None"):
             raise TableError(f"{self.token}: no id at {self.spec.id!r} in {answer}")
         try:
-            for update in self.spec.updates:
-                if update.create and any(inputs.get(name) is not None for name in words(update.inputs)):
-                    self._calls(scope, update.calls)
             shown = self._wait_visible(ctx, scope)
+            more = [u for u in self.spec.updates if u.create and any(inputs.get(name) is not None for name in words(u.inputs))]
+            for update in more:
+                self._calls(scope, update.calls)
+            if more:
+                shown = self._wait_visible(ctx, scope)
         except ProviderError as error:
             known = {"region": scope.region} if "region" in self._computed else {}
             raise PartialFailure(str(error), id=scope.id, outputs=known | self._guess(scope, answer)) from None
