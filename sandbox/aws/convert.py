@@ -93,6 +93,23 @@ def _plain(value: Any, shape: Any, at: str) -> Any:
     return value
 
 
+def limits(value: Any, shape: Any, at: str) -> None:
+    """Hold a value in the API's own form against the model's limits and choices, which botocore itself does not. Raises
+    ConversionError."""
+    if value is UNKNOWN or value is None:
+        return
+    kind = shape.type_name
+    if kind == "structure" and isinstance(value, Mapping):
+        for name, item in value.items():
+            if name in shape.members:
+                limits(item, shape.members[name], f"{at}.{name}" if at else name)
+    elif kind == "list" and isinstance(value, list):
+        for item in value:
+            limits(item, shape.member, at)
+    elif kind in {"string", "integer", "long", "float", "double"} and not isinstance(value, (dict, list)):
+        _plain(value, shape, at)
+
+
 def like(recorded: Any, actual: Any) -> Any:
     """What the look shows, in the form in which the input was given; `recorded` itself where both mean the same."""
     if recorded is UNKNOWN:

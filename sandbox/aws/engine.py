@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import jmespath
 from providers.base import UNKNOWN, CheckFailure, Context, Created, Handler, Observed, PartialFailure, ProviderError
 from providers.base.schema import Change, Schema, differences
 from sandbox.aws.api import Api, ApiError
-from sandbox.aws.convert import ConversionError, TableError, like, member, same_document, to_api
+from sandbox.aws.convert import ConversionError, TableError, like, limits, member, same_document, to_api
 from sandbox.aws.spec import ACCOUNT, ID, TAG_KEYS, TAG_MAP, TAGS, TOKEN, Call, In, Look, Out, Spec, Step, words
 from sandbox.sdk import Sdk
 
@@ -65,6 +65,8 @@ class Scope:
             if known is None or known not in shape.members:
                 raise TableError(f"{call.service}.{call.operation} has no parameter for `{name}`")
             parameters[known] = to_api(value, shape.members[known], name, call.names)
+        if shape is not None:
+            limits(parameters, shape, "")
         return parameters
 
     def fill(self, template: Any) -> Any:
@@ -162,17 +164,19 @@ class SpecHandler(Handler):
             values["__defaults"] = sorted(generated)
         return values, failures
 
-    def _check_calls(self, values: Mapping[str, Any]) -> Iterator[CheckFailure] | list[CheckFailure]:
+    def _check_calls(self, values: Mapping[str, Any]) -> list[CheckFailure]:
+        """What the API's model says of the values, before any call is made."""
         scope = Scope(self._api, self._settings.region, values, tags={})
         calls = [self.spec.create, *(call for update in self.spec.updates for call in update.calls)]
-        for call in calls:
-            if not isinstance(call, Call):
-                continue
-            try:
-                scope.parameters(replace(call, more={}))
-            except ConversionError as error:
-                name, _, reason = str(error).partition(": ")
-                return [CheckFailure(name, reason)]
+        try:
+            for call in calls:
+                if isinstance(call, Call):
+                    scope.parameters(replace(call, more={}))
+            for convert in self.spec.converts:
+                convert(scope)
+        except ConversionError as error:
+            name, _, reason = str(error).partition(": ")
+            return [CheckFailure(name.removeprefix("data."), reason)]
         return []
 
     def _generated_name(self, ctx: Context, olds: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import base64
 import io
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -172,6 +173,9 @@ class Front:
     def _strike(self, fault: Fault, environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
         if fault.kind == "timeout":
             time.sleep(fault.seconds)
+            wire = environ.get("werkzeug.socket")
+            if wire is not None:
+                wire.shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError(fault.message)  # the client sees the connection end
         status, headers, answer = errors.refusal(fault, environ)
         start(f"{status} Error", headers)

@@ -54,7 +54,7 @@ def test_a_sample_is_spread_over_the_run_and_repeatable() -> None:
 
 @pytest.mark.unit
 def test_the_resource_is_found_in_the_message() -> None:
-    text = "up of stack 'fa16' failed.\n  Vpc vpc: ec2:CreateVpc: InjectedFault: injected fault 'error' at ec2:CreateVpc (number 1 of this run)"
+    text = "up of stack 'fa16' failed.\n  Vpc vpc: ec2:CreateVpc: InjectedFault: injected fault 'error' at ec2:CreateVpc (number 1)"
     found = NAMED.search(text)
     assert found is not None and found[1] == "Vpc vpc"
     assert NAMED.search("up failed: injected fault") is None

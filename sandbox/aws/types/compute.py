@@ -139,6 +139,7 @@ LAUNCH_TEMPLATE = Spec(
     autoname="name",
     autoname_max=128,
     check=_template_check,
+    converts=(_data,),
     refuse_create=(unknown_instance_type,),
     refuse_delete=(_groups_using,),
 )

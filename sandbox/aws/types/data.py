@@ -694,6 +694,7 @@ PLAN = Spec(
     outputs={"arn": "BackupPlanArn", "version": None},
     kept="name rules",
     check=_plan_check,
+    converts=(_plan,),
 )
 
 SELECTION = Spec(
