@@ -156,7 +156,7 @@ def _security(report: Report, level: Level) -> str:
         if change.op in {"create", "delete"}:
             alarms = [d for d in told if d.alarm]
             if change.security and not alarms:
-                rows.append(_Row("", change.security, change, "", "", f"_{_HEADS[change.op].lower()}_"))
+                rows.append(_whole(change, told))
             told = alarms
         rows += [_Row(d.alarm, d.security, change, d.path, _cell(d.before), _cell(d.after)) for d in told]
     if not rows:
@@ -176,6 +176,17 @@ def _security(report: Report, level: Level) -> str:
     text = "#### 🛡️ Security-relevant changes\n\n" + table(("why", "resource", "property", "before", "after"), cells)
     rest = _more(len(rows), most, "row")
     return text + ("\n\n" + rest[0].removeprefix("- ") + " (their resources are below)" if rest else "")
+
+
+def _whole(change: Change, told: Sequence[Difference]) -> _Row:
+    """A resource that comes or goes as a whole, by the property that says most: a source, a policy, a principal."""
+    what = f"_{_HEADS[change.op].lower()}_"
+    for difference in told:
+        value = difference.after if change.op == "create" else difference.before
+        if value and not value.startswith(("(", "‹")):
+            pair = ("", code(value)) if change.op == "create" else (code(value), what)
+            return _Row("", change.security, change, difference.path, *pair)
+    return _Row("", change.security, change, "", "", what)
 
 
 def _cell(value: str | None) -> str:

@@ -133,6 +133,18 @@ def test_security_comes_before_everything_else_and_alarms_before_the_rest() -> N
     assert text.index("🔴 **open**") < text.index("| network access |")
 
 
+def test_a_new_door_is_told_by_who_may_come_through() -> None:
+    door = thing(
+        "ssh",
+        Difference("cidrIpv4", None, "192.0.2.0/24", security="network access"),
+        Difference("securityGroupId", None, "‹id of SecurityGroup hub›", security="network access"),
+        op="create",
+        kind="aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    )
+    text = render(report(replace(door, security="network access")))
+    assert "| network access | 🟢 `vpc.SecurityGroupIngressRule` `ssh` | `cidrIpv4` |  | `192.0.2.0/24` |" in text
+
+
 def test_what_changes_alike_is_told_once() -> None:
     tag = Difference('tags["cost-centre"]', "4711", "4712")
     text = render(report(*[thing(f"t{n}", tag) for n in range(5)], thing("other", Difference("p", "a", "b"))))
