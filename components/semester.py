@@ -18,7 +18,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, ValidationError, model_validator
 
 from components.semester_access import Authenticator, DemoAuthenticator, Fallback, authenticator_options
-from components.semester_changes import Change, immutable_changes
+from components.semester_changes import Change, fixed, immutable_changes, moved
 from components.semester_course import Content, Course, Exam, Meeting, Term
 from components.semester_errors import NAMESPACE, Loc, Problem, SemesterError, key_path, problems_of, show, wrong
 from components.semester_parts import Budget, Homes, HubOptions, Local, Network, Nodes
@@ -36,10 +36,12 @@ __all__ = [
     "Semester",
     "SemesterError",
     "authenticator_options",
+    "fixed",
     "from_mapping",
     "from_pulumi_config",
     "immutable_changes",
     "load_stack_file",
+    "moved",
     "secret_paths",
 ]
 

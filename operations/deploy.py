@@ -41,6 +41,8 @@ def up(stack: str, *, sandbox: bool = False, waive: Collection[str] = ()) -> Res
         if str(semester.cloud) != "local":
             _, _, verdicts = planning.plan(engine, semester, waive)
             planning.refuse_broken(stack, verdicts, waive)
+        else:
+            planning.refuse_moves(engine, semester)
         result = engine.run("up", observe=events.append)
         planning.judge_done(semester, stack, events, waive)
     out = Console()

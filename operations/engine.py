@@ -216,6 +216,16 @@ class Pulumi:
         """Whether the state knows this stack (of other backends than file:// it is not asked)."""
         return self.local is None or state.state_file(self.local, self.stack).exists()
 
+    def output(self, name: str) -> Any:
+        """One output that is no secret, of the deployment that is there; None where there is none."""
+        if self.local:
+            return state.output(self.local, self.stack, name)
+        config_copy(self.stack, self.place)
+        try:
+            return json.loads(self._aside("stack", "output", "--json", "--stack", self.stack) or "{}").get(name)
+        except UserError:
+            return None  # no such stack yet
+
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets in plain text: for the terminal of the person who deployed it."""
         if not self.exists():

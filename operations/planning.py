@@ -37,6 +37,7 @@ def plan(
 ) -> tuple[Result, Preview, tuple[Verdict, ...]]:
     """Preview with the engine and judge. Raises UserError when the preview itself fails; of homes that would go it says
     how it is done safely."""
+    refuse_moves(engine, semester)
     events: list[dict[str, Any]] = []
     try:
         result = engine.run("preview", observe=events.append)
@@ -44,6 +45,18 @@ def plan(
         raise UserError(str(error) + lost_homes(semester, engine.stack, events), exit_code=error.exit_code) from None
     preview = collect(events)
     return result, preview, judge(semester, engine.stack, preview, waive)
+
+
+def refuse_moves(engine: Pulumi, semester: Semester) -> None:
+    """Raise UserError when the stack file says something else than what is deployed in a key that may not change:
+    before anything is planned, and in the words of the stack file instead of the engine's."""
+    from components.semester import moved
+
+    deployed = engine.output("fixed")
+    changes = moved(deployed, semester) if isinstance(deployed, dict) else ()
+    if changes:
+        listed = "".join(f"\n  {number}. {change}" for number, change in enumerate(changes, start=1))
+        raise UserError(f"stack '{engine.stack}' is deployed, and this cannot change while it is; nothing was touched.{listed}")
 
 
 def lost_homes(semester: Semester, stack: str, events: Sequence[dict[str, Any]]) -> str:

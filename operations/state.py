@@ -89,6 +89,15 @@ def describe_pending(operations: list[dict[str, Any]]) -> list[str]:
     return [f"{p.get('type', '?')} {p['resource']['urn'].rsplit('::', 1)[-1]}" for p in operations]
 
 
+def output(pulumi_folder: Path, stack: str, name: str) -> Any:
+    """A stack output that is no secret, as the state file has it; None where there is none."""
+    latest = ((_parse(state_file(pulumi_folder, stack)) or {}).get("checkpoint") or {}).get("latest") or {}
+    for resource in latest.get("resources") or []:
+        if resource.get("type") == "pulumi:pulumi:Stack":
+            return (resource.get("outputs") or {}).get(name)
+    return None
+
+
 def refuse_others(pulumi_folder: Path, stack: str, *, stand_ins: bool) -> None:
     """Refuse a stack that the other kind of provider made: what a stand-in noted says nothing about a cloud account,
     and a stand-in must never act on what is really there. Raises UserError."""

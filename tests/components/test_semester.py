@@ -19,9 +19,11 @@ from components.semester import (
     Semester,
     SemesterError,
     authenticator_options,
+    fixed,
     from_pulumi_config,
     immutable_changes,
     load_stack_file,
+    moved,
     secret_paths,
 )
 
@@ -180,6 +182,15 @@ def test_a_fixed_key_is_named_with_both_values() -> None:
     assert (region.key, region.old, region.new) == ("semesterhub:region", "us-west-2", "us-east-1")
     assert (cidr.key, cidr.old, cidr.new) == ("semesterhub:network.cidr", "10.20.0.0/16", "10.30.0.0/16")
     assert str(region).startswith("semesterhub:region cannot change from us-west-2 to us-east-1: ")
+
+
+def test_what_is_deployed_says_itself_what_may_not_change() -> None:
+    old = load_stack_file(CLOUD)
+    deployed = fixed(old)
+    assert {"semesterhub:cloud", "semesterhub:region", "semesterhub:network.cidr"} <= set(deployed)
+    new = changed(old, region="us-east-1", network={"cidr": IPv4Network("10.30.0.0/16")}, title="Other")
+    assert moved(deployed, new) == immutable_changes(old, new)
+    assert moved(deployed, old) == () and moved({}, new) == ()
 
 
 def test_what_may_change_is_not_named() -> None:

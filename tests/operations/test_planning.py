@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.semester import Semester, load_stack_file
+from components.semester import Semester, fixed, load_stack_file
 from operations import planning
 from operations.engine import Pulumi, Result
 from operations.errors import UserError
@@ -25,6 +25,10 @@ class Engine(Pulumi):
     def __init__(self, *events: dict[str, Any], error: str = "") -> None:
         self.stack, self.events, self.error = "fa26", events, error
         self.actions: list[str] = []
+        self.deployed: Any = None
+
+    def output(self, name: str) -> Any:
+        return self.deployed if name == "fixed" else None
 
     def run(self, action: Any, arguments: Any = (), observe: Any = None) -> Result:
         self.actions.append(action)
@@ -83,3 +87,15 @@ def test_this_machines_own_cloud_has_no_policies(repository: Path) -> None:
     local = load_stack_file(repository / "stacks" / "Pulumi.demo.yaml")
     _, _, verdicts = planning.plan(Engine(step("create", GROUP, "sg", None, SSH)), local)
     assert verdicts == ()
+
+
+def test_what_may_not_change_is_refused_before_anything_is_planned(semester: Semester) -> None:
+    engine = Engine()
+    engine.deployed = {**fixed(semester), "semesterhub:region": "eu-west-1", "semesterhub:some.older.key": "x"}
+    with pytest.raises(UserError) as refused:
+        planning.plan(engine, semester)
+    assert "semesterhub:region cannot change from eu-west-1 to us-west-2: homes and logins live there" in str(refused.value)
+    assert "./hub semester.new" in str(refused.value) and engine.actions == []
+    engine.deployed = fixed(semester)
+    planning.plan(engine, semester)
+    assert engine.actions == ["preview"]
