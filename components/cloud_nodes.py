@@ -33,7 +33,8 @@ def node_config(
 
     A worker's depends on nothing that changes with the class (image digests come with the bundle, student numbers
     only with the machine's size), so a new course does not replace running nodes. `open_ports` leaves SSH to the
-    networks of `network.admin_cidrs`: without any, port 22 is shut on the machine as well as in front of it.
+    networks of `network.admin_cidrs` and to Azure Bastion: without any, port 22 is shut on the machine as well as in
+    front of it.
     """
     is_hub = role == "hub"
     return NodeConfig(
@@ -45,7 +46,7 @@ def node_config(
         registry_port=plan.registry_port,
         student_memory_mib=0 if is_hub else plan.workers.allocatable_memory_mib,
         secret_store=secret_store,
-        open_ports=(*((SSH_PORT,) if semester.network.admin_cidrs else ()), 80, 443),
+        open_ports=(*((SSH_PORT,) if semester.network.admin_cidrs or semester.network.bastion else ()), 80, 443),
         cloud=semester.cloud,
         orchestrator=semester.orchestrator,
         region=semester.region or "",

@@ -206,6 +206,9 @@ def _azure(semester: Semester, planned: Plan, prices: PriceTable, node_hours: De
     yield CostLine("homes, snapshots", used * SNAPSHOT_SHARE, "GiB", prices["snapshot_gib_month"])
     yield CostLine("homes, backups", used * BACKUP_SHARE, "GiB", prices["objects_gib_month"])
     yield from _network(semester, prices)
+    if semester.network.bastion:
+        yield CostLine("Azure Bastion", Decimal(HOURS_PER_MONTH), "h", prices["bastion_hour"])
+        yield CostLine("public address of Azure Bastion", Decimal(HOURS_PER_MONTH), "h", prices["address_hour"])
     yield CostLine("images", Decimal(HOURS_PER_MONTH) / 24, "days", prices["registry_day"])
 
 

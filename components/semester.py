@@ -175,6 +175,17 @@ class Semester(Keys):
         return self
 
     @model_validator(mode="after")
+    def _bastion_only_on_azure(self) -> Self:
+        if self.network.bastion and self.cloud != "azure":
+            raise wrong(
+                "only with cloud: azure",
+                "remove the key: on AWS admins use Session Manager, this machine has `docker exec`",
+                at="network.bastion",
+                value="true",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _instance_type_only_in_clouds(self) -> Self:
         if self.cloud == "local" and self.nodes.instance_type is not None:
             raise wrong(

@@ -112,6 +112,8 @@ class Nodes(Keys):
 
 _PRIVATE = tuple(IPv4Network(space) for space in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 _BRIDGE = IPv4Network("172.30.0.0/22")
+BASTION_NETWORK = 23
+"""Prefix of the smallest network whose second public subnet (an eighth) holds the /26 of Azure Bastion."""
 
 
 class Network(Keys):
@@ -133,6 +135,23 @@ class Network(Keys):
         example=["192.0.2.0/24"],
         allowed="a list of networks",
     )
+    bastion: bool = key(
+        "A managed SSH gateway (Azure Bastion, about 210 USD a month), for admins without a network of their own; "
+        "cloud: azure only.",
+        default=False,
+        allowed="true or false",
+    )
+
+    @model_validator(mode="after")
+    def _room_for_a_bastion(self) -> Self:
+        if self.bastion and self.cidr.prefixlen > BASTION_NETWORK:
+            raise wrong(
+                f"with bastion: true a network of /{BASTION_NETWORK} or larger: Azure Bastion has a /26 of its own",
+                "write a network such as `10.20.0.0/16`, or `bastion: false`",
+                at="cidr",
+                value=str(self.cidr),
+            )
+        return self
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:

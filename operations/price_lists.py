@@ -71,6 +71,7 @@ AZURE_METERS = {
     "registry_day": AzureMeter("Container Registry", "Registry Unit", "Standard"),
     "nat_hour": AzureMeter("NAT Gateway", "Gateway"),
     "nat_gib": AzureMeter("NAT Gateway", "Data Processed"),
+    "bastion_hour": AzureMeter("Azure Bastion", "Standard Gateway"),
     "address_hour": AzureMeter("IP Addresses", "IPv4 Static Public IP", "Standard"),
     "cluster_hour": AzureMeter("Azure Kubernetes Service", "Uptime SLA", "Standard"),
     "internet_gib": AzureMeter("Rtn Preference: MGN", "Data Transfer Out", "Standard"),

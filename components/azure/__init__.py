@@ -133,6 +133,7 @@ def _ground(stack: str, semester: Semester, plan: Plan) -> _Ground:
             hub_ip=plan.hub_ip,
             orchestrator=orchestrator,
             admin_cidrs=semester.network.admin_cidrs,
+            bastion=semester.network.bastion,
         ),
         opts,
     )

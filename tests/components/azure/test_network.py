@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +23,8 @@ from components.azure.network import (
 )
 from components.azure.site import Site
 from components.plan import CLOUD_HUB_OFFSET, SubnetPlan
+from components.semester import SemesterError
+from tests.components.azure.arm_bodies import problems
 from tests.components.azure.program import BOTH, program, run, semester
 
 pytestmark = pytest.mark.unit
@@ -61,9 +66,26 @@ def test_subnets_never_overlap_and_lie_in_the_network(network: IPv4Network, orch
         assert cidrs["AzureBastionSubnet"].prefixlen == 26
 
 
-def test_a_network_too_small_for_a_bastion_is_refused() -> None:
-    with pytest.raises(ValueError, match="/26"):
-        _ = arguments("10.0.0.0/24", bastion=True).cidrs
+def test_a_network_too_small_for_a_bastion_is_refused_by_the_stack_file() -> None:
+    with pytest.raises(SemesterError, match=r"network.cidr is 10.0.0.0/24(?s:.)*/23 or larger"):
+        semester(network={"cidr": "10.0.0.0/24", "bastion": True})
+    assert semester(network={"cidr": "10.0.0.0/23", "bastion": True}).network.bastion
+
+
+def test_a_bastion_reaches_ssh_and_nobody_else_does() -> None:
+    made = run(semester(network={"cidr": "10.16.0.0/16", "bastion": True}))
+    gateway = {made["bastion-subnet"]["addressPrefix"]}
+    assert made["bastion-subnet"]["subnetName"] == "AzureBastionSubnet" and gateway == {"10.16.32.0/26"}
+    assert allowed(made["hub-nsg"]["securityRules"], 22) == gateway
+    assert allowed(made["nodes-nsg"]["securityRules"], 22) == {"10.16.0.10/32", *gateway}
+    assert made["bastion"]["sku"]["name"] == "Standard" and made["bastion"]["enableTunneling"] is True
+    [place] = made["bastion"]["ipConfigurations"]
+    assert place["subnet"] == {"id": "/id/bastion-subnet"} and place["publicIPAddress"] == {"id": "/id/bastion-ip"}
+    assert not [line for kind in ("network.BastionHost",) for line in problems(kind, made["bastion"])]
+    text = yaml.safe_load(gzip.decompress(base64.b64decode(made["hub-vm"]["osProfile"]["customData"])))
+    assert any('"open_ports": [\n  22,' in file["content"] for file in text["write_files"])
+    assert made.outputs["monthly_cost_usd"]["total"] - program("swarm").outputs["monthly_cost_usd"]["total"] > 200
+    assert "bastion" not in program("swarm").resources
 
 
 @pytest.mark.parametrize("orchestrator", BOTH)
