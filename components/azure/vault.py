@@ -83,7 +83,8 @@ class Vault(pulumi.ComponentResource):
                     content_type="text/plain",
                     attributes=azure.SecretAttributesArgs(enabled=False),
                 ),
-                ignore=["properties"],
+                # Writing it again, even with other tags only, would put the placeholder over the hub VM's token.
+                ignore=["properties", "tags"],
             )
         if args.oauth_client_secret is not None:
             secrets[OAUTH_SECRET] = self._secret(

@@ -101,7 +101,8 @@ def test_the_vault_is_closed_and_cannot_be_purged(orchestrator: str) -> None:
 def test_the_join_tokens_place_cannot_be_taken_for_a_token() -> None:
     token = program("swarm").resources["join-token"]
     assert token.inputs["properties"]["attributes"]["enabled"] is False
-    assert token.request.ignoreChanges == ["properties"]
+    # Azure makes a new version of a secret for other tags as well: the placeholder over the token.
+    assert set(token.request.ignoreChanges) == {"properties", "tags"} and "resourceGroupName" not in token.request.ignoreChanges
 
 
 def test_an_oauth_secret_is_a_secret_everywhere_and_read_by_the_hub_alone() -> None:
