@@ -49,14 +49,16 @@ _RANDOM = re.compile(r"[0-9a-f]{7,26}")
 
 
 def settled(resource: Planned, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The inputs with a name that the provider made up (`nodes-1a2b3c4`) told as such: it is another one in every run."""
-    name = inputs.get("name")
-    if not isinstance(name, str):
-        return inputs
-    for start in (inputs.get("namePrefix"), f"{resource.name}-"):
-        if isinstance(start, str) and name.startswith(start) and _RANDOM.fullmatch(name[len(start) :]):
-            return {**inputs, "name": f"{start}‹random›"}
-    return inputs
+    """The inputs with names that the provider made up (`nodes-1a2b3c4`) told as such: others in every run."""
+    starts = [start for start in (inputs.get("namePrefix"), f"{resource.name}-") if isinstance(start, str) and start]
+    return {key: _settled(value, starts) if isinstance(value, str) else value for key, value in inputs.items()}
+
+
+def _settled(value: str, starts: Iterable[str]) -> str:
+    for start in starts:
+        if value.startswith(start) and _RANDOM.fullmatch(value[len(start) :]):
+            return f"{start}‹random›"
+    return value
 
 
 def _outputs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 _HOMES: Final = re.compile(
-    r"^(aws:efs/fileSystem|aws:fsx/|aws:backup/vault:|azure-native:storage[^:]*:FileShare$|localcloud:index:Volume)"
+    r"^(aws:efs/fileSystem:|aws:fsx/|aws:backup/vault:|azure-native:storage[^:]*:FileShare$|localcloud:index:Volume)"
 )
 """Types that hold students' files or their copies."""
 
@@ -63,7 +63,7 @@ _PROPERTIES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
             r"(^|\.)(policy|assumeRolePolicy|inlinePolic(y|ies)|managedPolicyArns?|permissionsBoundary|identity|"
             r"roleDefinition|principal|iamInstanceProfile|roleArn|serviceAccount)",
         ),
-        ("secrets", r"password|secret|token|credential|privateKey|sshKey|publicKey|keyData"),
+        ("secrets", r"password|secret|(?<!creation)(?<!client)token|credential|privateKey|sshKey|publicKey|keyData"),
         (
             "protection",
             r"deletionProtection|softDelete|purgeProtection|immutab|versioning|disableApi(Stop|Termination)",

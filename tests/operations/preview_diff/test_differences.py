@@ -114,6 +114,13 @@ def test_a_name_that_the_provider_made_up_is_the_same_in_every_run() -> None:
             "d",
         ),
         step("create", "aws:iam/role:Role", "worker", None, {"name": "worker-1a2b3c4"}),
+        step(
+            "update",
+            "aws:efs/fileSystem:FileSystem",
+            "homes",
+            {"creationToken": "homes-730abc2", "a": 1},
+            {"creationToken": "homes-63c35d8", "a": 2},
+        ),
         step("create", "aws:iam/role:Role", "fixed", None, {"name": "semesterhub-fa26-hub"}),
         step("update", "aws:x/y:Y", "user", {"group": "hub-0a1b2c3"}, {"group": UNKNOWN}),
     ]
@@ -121,6 +128,7 @@ def test_a_name_that_the_provider_made_up_is_the_same_in_every_run() -> None:
     told = {c.name: [(d.path, d.before, d.after) for d in c.differences] for c in report.changes}
     assert told == {
         "sg": [("d", "1", "2")],
+        "homes": [("a", "1", "2")],
         "worker": [("name", None, "worker-‹random›")],
         "fixed": [("name", None, "semesterhub-fa26-hub")],
         "user": [("group", "‹name of SecurityGroup sg›", "(known after deploy)")],
@@ -149,6 +157,7 @@ def test_a_list_of_references_that_follow_is_no_matter_of_security() -> None:
     [
         ("aws:efs/fileSystem:FileSystem", {}, True),
         ("aws:efs/mountTarget:MountTarget", {}, False),
+        ("aws:efs/fileSystemPolicy:FileSystemPolicy", {}, False),
         ("azure-native:storage:FileShare", {}, True),
         ("azure-native:storage:StorageAccount", {"kind": "FileStorage"}, True),
         ("azure-native:storage:StorageAccount", {"kind": "StorageV2"}, False),
