@@ -27,7 +27,7 @@ from operations.git_tree import Version
 from operations.locks import file_lock
 from operations.paths import LOCKS_DIR, ROOT, WORK_DIR
 from operations.planned import collect
-from operations.preview_diff import Report, build, render
+from operations.preview_diff import Report, Verdict, build, render
 from operations.progress import note
 
 if TYPE_CHECKING:
@@ -111,30 +111,50 @@ class Baseline:
             stack=self.stack,
             cloud=cloud,
             baseline=self.version.told,
-            verdicts=planning.judge(semester, self.stack, preview, waive),
+            verdicts=(*self._moves(semester), *planning.judge(semester, self.stack, preview, waive)),
             notes=notes,
         )
         if report.cost is None:
             return report
         return dataclasses.replace(report, cost=dataclasses.replace(report.cost, lines=self._cost_lines(semester)))
 
+    def _moves(self, semester: Semester) -> tuple[Verdict, ...]:
+        """Whether the stack file changes a key that a running semester cannot change: `up` would refuse it."""
+        from components.semester import immutable_changes
+
+        old = self._old_semester()
+        found = tuple(str(change) for change in immutable_changes(old, semester)) if old else ()
+        return (Verdict("fixed-keys", "what may not change on a running semester stays", found),) if old else ()
+
     def _cost_lines(self, semester: Semester) -> tuple[CostLine, ...]:
         """What makes the difference: both stack files by this tree's prices. The totals are each program's own."""
-        from components.semester import SemesterError, load_stack_file
+        from components.semester import SemesterError
 
-        path = _tree(self.version) / "stacks" / f"Pulumi.{self.stack}.yaml"
-        if self.notes or not path.exists():
+        old = self._old_semester()
+        if old is None:
             return ()
         try:
-            before, after = _by_resource(load_stack_file(path)), _by_resource(semester)
+            before, after = _by_resource(old), _by_resource(semester)
         except SemesterError:
-            return ()  # written for another version of the model
+            return ()
         names = sorted({*before, *after})
         return tuple(
             (name, before.get(name), after.get(name))
             for name in names
             if abs(after.get(name, 0.0) - before.get(name, 0.0)) >= CENT
         )
+
+    def _old_semester(self) -> Semester | None:
+        """The ref's stack file; None where there is none, or it was written for another version of the model."""
+        from components.semester import SemesterError, load_stack_file
+
+        path = _tree(self.version) / "stacks" / f"Pulumi.{self.stack}.yaml"
+        if self.notes or not path.exists():
+            return None
+        try:
+            return load_stack_file(path)
+        except SemesterError:
+            return None
 
 
 def _by_resource(semester: Semester) -> dict[str, float]:

@@ -73,7 +73,8 @@ class Repository:
             cwd=self.root, capture_output=True, text=True, check=False, timeout=600, stdin=subprocess.DEVNULL,
             env={**os.environ, "AWS_ACCESS_KEY_ID": "must-not-be-used", "AWS_PROFILE": "none", "ARM_CLIENT_SECRET": "x"},
         )  # fmt: skip
-        return done.returncode, re.sub(r"\(([0-9a-f]{10})\)", "(COMMIT)", done.stdout), done.stderr
+        text = re.sub(r"\([0-9a-f]{10}\)", "(COMMIT)", done.stdout)
+        return done.returncode, text, done.stderr
 
     def report(self, stack: str) -> Report:
         """What `--output out` wrote."""
@@ -118,6 +119,7 @@ def change(changes: Repository) -> Iterator[Repository]:
 
 
 def golden(name: str, text: str) -> None:
+    text = re.sub(r"\d+ unchanged", "SOME unchanged", text)  # what else the components make is not the matter here
     path = GOLDEN / f"{name}.md"
     if os.environ.get("SEMESTERHUB_GOLDEN") == "write":
         path.parent.mkdir(exist_ok=True)
@@ -148,7 +150,9 @@ def test_ssh_for_the_whole_internet_by_a_change_of_the_program(change: Repositor
 def test_another_network_replaces_what_is_in_it(change: Repository) -> None:
     change.edit("stacks/Pulumi.fa16.yaml", "cidr: 10.17.0.0/16", "cidr: 10.18.0.0/16")
     change.commit()
-    _, text, _ = change.preview("fa16")
+    code, text, _ = change.preview("fa16")
+    assert code == 1
+    assert "**what may not change on a running semester stays**" in text
     assert "- ec2.Vpc vpc: deleted and made anew because of cidrBlock" in text
     golden("another-network", text)
 
@@ -168,10 +172,9 @@ def test_a_secret_is_changed_and_told_without_its_value(change: Repository) -> N
     golden("secret", text)
 
 
-def test_a_course_less_on_azure(change: Repository) -> None:
+def test_half_the_class_on_azure(change: Repository) -> None:
     stack = change.stack("sp16")
     data = yaml.safe_load(stack.read_text("utf-8"))
-    data["config"]["semesterhub:tags"] = {"cost-centre": "4712"}
     data["config"]["semesterhub:courses"][0]["students"] //= 2
     stack.write_text(yaml.safe_dump(data, sort_keys=False), "utf-8")
     change.commit()
