@@ -68,7 +68,10 @@ class EmulatorProcess:
             listener.listen(128)
             port = int(listener.getsockname()[1])
             self._process = subprocess.Popen(
-                [str(VENV_PYTHON), "-P", "-m", self.module, "--state", str(state_dir), "--listen", str(listener.fileno())],
+                [
+                    *(str(VENV_PYTHON), "-P", "-m", self.module, "--state", str(state_dir)),
+                    *("--listen", str(listener.fileno()), "--parent", str(os.getpid())),
+                ],
                 cwd=ROOT,
                 env={**environment, "PYTHONPATH": str(ROOT), leftovers.MARK: leftovers.mark(self.mark)},
                 pass_fds=[listener.fileno()],
@@ -112,18 +115,20 @@ class Child:
     state_dir: Path
     listener: socket.socket
     last_request_s: float = 0.0
+    parent: int = 0
+    """The command that started it."""
 
     def touch(self) -> None:
         """Call it at each request."""
         self.last_request_s = time.monotonic()
 
-    def end_with_parent(self, end: Callable[[], None], parent: int) -> None:
+    def end_with_parent(self, end: Callable[[], None]) -> None:
         """Call `end` (from a thread) on SIGTERM, or when the parent is gone and nobody asks any more."""
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(0.5):
-                if os.getppid() != parent and time.monotonic() - self.last_request_s > IDLE_S:
+                if os.getppid() != self.parent and time.monotonic() - self.last_request_s > IDLE_S:
                     break
             end()
 
@@ -137,10 +142,12 @@ def child(description: str) -> Child:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps what the cloud knows")
     parser.add_argument("--listen", type=int, required=True, help="number of the inherited listening socket")
+    # Not asked for here: the command may be gone before this process has come this far.
+    parser.add_argument("--parent", type=int, required=True, help="the process that started this one")
     options = parser.parse_args()
     try:
         listener = socket.socket(fileno=options.listen)
         listener.getsockname()
     except OSError:
         sys.exit(f"--listen {options.listen} is no socket; emulators are started by `./hub … --sandbox`")
-    return Child(options.state, listener, time.monotonic())
+    return Child(options.state, listener, time.monotonic(), options.parent)

@@ -12,7 +12,8 @@ from sandbox.faults import Fault
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
-_CODES = {"error": ("InjectedFault", 400), "throttle": ("ThrottlingException", 400), "quota": ("LimitExceededException", 400)}
+# Not LimitExceededException: the SDKs take that for throttling and repeat the call.
+_CODES = {"error": ("InjectedFault", 400), "throttle": ("ThrottlingException", 400), "quota": ("ServiceQuotaExceededException", 400)}
 _EC2_CODES = {"throttle": ("RequestLimitExceeded", 503), "quota": ("ResourceLimitExceeded", 400)}
 _QUOTA_TEXT = "You have reached the quota of your account for this kind of resource"
 _NOT_FOUND = {

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from providers.base import Context, Function, ProviderError
 from sandbox.aws.api import Api
-from sandbox.aws.engine import Settings, as_map, plain
+from sandbox.aws.scope import Settings, as_map, plain
 from sandbox.sdk import Sdk
 
 

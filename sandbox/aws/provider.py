@@ -13,7 +13,8 @@ from providers.base import CheckFailure, Context, Provider, ProviderError
 from providers.base.handler import Function, Handler
 from sandbox.aws import types
 from sandbox.aws.api import Api
-from sandbox.aws.engine import Settings, SpecHandler
+from sandbox.aws.engine import SpecHandler
+from sandbox.aws.scope import Settings
 from sandbox.sdk import Sdk, UnknownTypeError
 
 

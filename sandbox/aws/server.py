@@ -21,7 +21,6 @@ SETTINGS = {
 
 def main() -> None:
     """Serve until the command that started it ends."""
-    parent = os.getppid()
     process = child(__doc__ or "")
     os.environ.update(SETTINGS)
     os.environ["MOTO_ACCOUNT_ID"] = str(world.facts(os.environ).get("account") or world.DEFAULT_ACCOUNT)
@@ -38,7 +37,7 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     host, port = process.listener.getsockname()[:2]
     server = make_server(host, port, front, threaded=True, fd=process.listener.fileno())
-    process.end_with_parent(server.shutdown, parent)
+    process.end_with_parent(server.shutdown)
     server.serve_forever(poll_interval=0.05)
 
 

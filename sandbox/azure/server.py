@@ -40,20 +40,19 @@ def forget_the_dead(store: Store) -> None:
         store.state = State()
 
 
-async def _run(own: Child, parent: int, wire: Wire) -> None:
+async def _run(own: Child, wire: Wire) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def end() -> None:
         loop.call_soon_threadsafe(ended.set)
 
-    own.end_with_parent(end, parent)
+    own.end_with_parent(end)
     await serve(wire.application(), own.listener, ended)
 
 
 def main() -> None:
     """Serve until told to end."""
-    parent = os.getppid()
     own = child("An ARM-shaped emulator on loopback, for --sandbox.")
     try:
         gate = Gate.from_environment(own.state_dir, os.environ)
@@ -63,7 +62,7 @@ def main() -> None:
     forget_the_dead(store)
     campus(store, json.loads(os.environ.get(STACK) or "{}"))
     wire = Wire(Arm(store), touch=own.touch, before=Faults(gate))
-    asyncio.run(_run(own, parent, wire))
+    asyncio.run(_run(own, wire))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ SEED = 4
 
 @pytest.mark.sandbox
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("stack", "stride"), [("fa16", 9)])
+@pytest.mark.parametrize(("stack", "stride"), [("fa16", 9), ("sp16", 7)])
 def test_eight_errors_in_a_row_are_told_and_overcome(stack: str, stride: int, tmp_path: Path) -> None:
     trials = Drill(stack, tmp_path).cascade(8, stride, SEED)
     assert [t.problems for t in trials] == [[]] * 8

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sandbox.aws.spec import Spec
-from sandbox.aws.types import autoscaling, compute, data, edge, eks, iam, kms, network, watch
+from sandbox.aws.types import autoscaling, compute, copies, edge, efs, eks, firewall, iam, kms, network, s3, watch
 
 SPECS: dict[str, Spec] = {
     spec.type: spec
-    for family in (autoscaling, compute, data, edge, eks, iam, kms, network, watch)
+    for family in (autoscaling, compute, copies, edge, efs, eks, firewall, iam, kms, network, s3, watch)
     for spec in family.SPECS
 }

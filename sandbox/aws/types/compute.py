@@ -57,10 +57,6 @@ def _user_data(values: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
     return []
 
 
-def _template_check(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return _user_data(values, "userData")
-
-
 def unknown_instance_type(scope: Any, inputs: Mapping[str, Any]) -> str | None:
     """moto looks at the type of an instance, but not at that of a launch template."""
     wanted = inputs.get("instanceType")
@@ -138,7 +134,7 @@ LAUNCH_TEMPLATE = Spec(
     computed="defaultVersion",
     autoname="name",
     autoname_max=128,
-    check=_template_check,
+    check=lambda values: _user_data(values, "userData"),
     converts=(_data,),
     refuse_create=(unknown_instance_type,),
     refuse_delete=(_groups_using,),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.aws.engine import policy_text
+from sandbox.aws.scope import policy_text
 from sandbox.aws.spec import ID, PROVIDER_DOCS, TAGS, Call, In, Look, Spec, Update
 from sandbox.aws.types.common import known, tag_calls
 

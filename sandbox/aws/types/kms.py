@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.aws.engine import policy_text
+from sandbox.aws.scope import policy_text
 from sandbox.aws.spec import ID, PROVIDER_DOCS, TAG_KEYS, TAGS, Call, In, Look, Spec, Tagging, Update
 from sandbox.aws.types.iam import policy_check
 

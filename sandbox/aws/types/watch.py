@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.aws.engine import policy_text
+from sandbox.aws.scope import policy_text
 from sandbox.aws.spec import ACCOUNT, ID, PROVIDER_DOCS, TAG_KEYS, TAG_MAP, TAGS, Call, In, Look, Spec, Tagging, Update
 from sandbox.aws.types.common import known, tag_calls
 from sandbox.aws.types.iam import policy_check

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from operations import leftovers
+from operations.paths import ROOT
 from providers.base import PartialFailure
 from sandbox.faults import calls
 from tests.sandbox.aws.conftest import ACCOUNT, REGION, Cloud, ctx, plug, start
@@ -154,3 +157,25 @@ def test_a_half_made_resource_is_recorded_and_mended(tmp_path: Path, monkeypatch
         assert seen["EnableDnsHostnames"]["Value"] is True
     finally:
         emulator.stop()
+
+
+def test_an_emulator_ends_after_its_killed_command(tmp_path: Path) -> None:
+    mark = f"orphan-{os.getpid()}"
+    text = (
+        "import os, sys, time; from pathlib import Path; from sandbox.emulator import EmulatorProcess\n"
+        f"EmulatorProcess('aws', 'sandbox.aws.server', {mark!r}).start(Path(sys.argv[1]), dict(os.environ))\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", text, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )  # fmt: skip
+    try:
+        assert command.stdout is not None and command.stdout.readline() == b"up\n"
+        assert len(leftovers.find(mark)) == 1
+    finally:
+        command.kill()
+        command.communicate()
+    deadline = time.monotonic() + 60
+    while leftovers.find(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert leftovers.find(mark) == []

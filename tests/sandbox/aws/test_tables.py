@@ -9,8 +9,8 @@ import botocore.session
 import pytest
 
 from sandbox.aws.convert import member
-from sandbox.aws.engine import supported
 from sandbox.aws.functions import FUNCTIONS
+from sandbox.aws.scope import supported
 from sandbox.aws.spec import PROVIDER_DOCS, Call, Spec, words
 from sandbox.aws.types import SPECS
 from sandbox.sdk import Sdk
