@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 PROGRAM = ROOT / "benchmarks" / "preview"
 OWN_SHARE_MAX_S = 1.5
-"""CPU-seconds that the program itself may take before its first resource: imports, reading, planning."""
+"""CPU-seconds that the program itself may take besides its resources: imports (some wait until they are needed),
+reading, planning."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ def run(stack: str, copies: int = 10, repeats: int = 5) -> dict[str, Any]:
     path = WORK_DIR / "benchmarks" / "preview.json"
     path.write_text(json.dumps(record, indent=1), "utf-8")
     print(tables(found, planned))
-    own_s = found[0].program["first resource"]
+    own_s = own_share_s(*found)
     if own_s > OWN_SHARE_MAX_S:
         raise UserError(
-            f"the program takes {own_s:.2f} CPU-seconds before its first resource; at most {OWN_SHARE_MAX_S} are wanted."
+            f"the program takes {own_s:.2f} CPU-seconds besides its resources; at most {OWN_SHARE_MAX_S} are wanted."
         )
     return record
 
@@ -206,17 +207,28 @@ def tables(found: list[Figures], planned: list[Sample]) -> str:
     few, many = found
     rows.append(_line("Pulumi", [(few.resources, few.wall_s, few.cpu_s), (many.resources, many.wall_s, many.cpu_s)]))
     rows.append(_line("OpenTofu", [(s.resources, s.wall_s, s.cpu_s) for s in planned]))
+    own_s = own_share_s(few, many)
+    each_s = (few.program["end"] - own_s) / few.resources
+    rows.append(
+        f"| of Pulumi's the Python program: imports, planning; declaring | | | {own_s:.2f} | {each_s * 1000:.2f} |"
+    )
     rows += ["", f"| where the CPU goes | {few.resources} resources | {many.resources} resources |", "|---|---:|---:|"]
     for name, part in (
         ("Python starts", _interpreter),
         ("import of Pulumi's SDK core", _core),
-        ("the program: imports of the cloud's SDK, reading, planning", _own),
-        ("the program declares its resources", _declares),
+        ("the program until its first resource: imports, reading, planning", _own),
+        ("the program afterwards: declaring, imports that waited", _declares),
         ("engine, language host and stand-in: checks and diffs", _rest),
         ("all", _all),
     ):
         rows.append(f"| {name} | {part(few):.2f} | {part(many):.2f} |")
     return "\n".join(rows)
+
+
+def own_share_s(few: Figures, many: Figures) -> float:
+    """CPU-seconds of the program for no resource at all, by the line through both measurements."""
+    each = (many.program["end"] - few.program["end"]) / (many.resources - few.resources)
+    return few.program["end"] - few.resources * each
 
 
 def _line(name: str, ends: list[tuple[int, float, float]]) -> str:

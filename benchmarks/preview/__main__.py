@@ -5,7 +5,6 @@ Only for `./hub load.preview`: nobody deploys ten semesters in one stack.
 
 from __future__ import annotations
 
-import functools
 import gc
 import importlib
 import os
@@ -21,7 +20,17 @@ semester = from_pulumi_config()
 semester_plan = plan(semester)
 within_budget(semester, monthly_cost(semester, semester_plan))
 cloud = importlib.import_module(f"components.{semester.cloud}")
-cloud.provider = functools.cache(lambda *_, make=cloud.provider, **__: make(semester, {}))
+make_provider, providers = cloud.provider, []
+
+
+def one_provider(*args: object, **more: object) -> pulumi.ProviderResource:
+    """Each provider is a process of its own; ten semesters share one here."""
+    if not providers:
+        providers.append(make_provider(*args, **more))
+    return providers[0]
+
+
+cloud.provider = one_provider
 
 copy = 0
 register = pulumi.Resource.__init__

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.preview_time import PROGRAM, Figures, Sample, tables
+from operations.preview_time import PROGRAM, Figures, Sample, own_share_s, tables
 
 pytestmark = pytest.mark.unit
 
@@ -25,8 +25,10 @@ def test_fixed_and_per_resource_cost_are_a_line_through_both_measurements() -> N
     text = tables(found, [Sample(1.0, 1.5, 100), Sample(10.0, 15.0, 1000)])
     assert "| Pulumi | 4.00 | 10.00 | 6.00 | 20.00 |" in text
     assert "| OpenTofu | 0.00 | 10.00 | 0.00 | 15.00 |" in text
-    assert "| the program: imports of the cloud's SDK, reading, planning | 0.70 | 0.70 |" in text
-    assert "| the program declares its resources | 0.50 | 3.50 |" in text
+    assert own_share_s(*found) == pytest.approx(1.7 - 100 * 3 / 900)
+    assert "| of Pulumi's the Python program: imports, planning; declaring | | | 1.37 | 3.33 |" in text
+    assert "| the program until its first resource: imports, reading, planning | 0.70 | 0.70 |" in text
+    assert "| the program afterwards: declaring, imports that waited | 0.50 | 3.50 |" in text
     assert "| engine, language host and stand-in: checks and diffs | 6.30 | 21.30 |" in text
     assert "| all | 8.00 | 26.00 |" in text
 
