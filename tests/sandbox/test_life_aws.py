@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -18,11 +17,9 @@ LIMIT_S = 90.0
 
 
 @pytest.fixture(scope="module", params=["fa16", "fa26"])
-def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offline]:
+def life(request: pytest.FixtureRequest, brought_up: Callable[[str], Offline]) -> Offline:
     """A stack that is up; destroyed at the end by the last test, or with its folder."""
-    made = Offline(request.param, "aws", Path(tmp_path_factory.mktemp(request.param)))
-    made.results["up"] = made.run("up")
-    yield made
+    return brought_up(request.param)
 
 
 def client(session: Any, service: str) -> Any:

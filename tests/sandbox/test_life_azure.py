@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,11 +18,9 @@ LIMIT_S = 90.0
 
 
 @pytest.fixture(scope="module", params=["sp16", "fa26-azure"])
-def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offline]:
+def life(request: pytest.FixtureRequest, brought_up: Callable[[str], Offline]) -> Offline:
     """A stack that is up; destroyed at the end by the last test, or with its folder."""
-    made = Offline(request.param, "azure", Path(tmp_path_factory.mktemp(request.param)))
-    made.results["up"] = made.run("up")
-    yield made
+    return brought_up(request.param)
 
 
 def arm(session: Any, method: str, id: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
