@@ -11,7 +11,8 @@ from sandbox.azure.emulator import ids, kinds
 from sandbox.azure.emulator.errors import ArmError
 from sandbox.faults import Fault, Gate
 
-CHANGING = frozenset({"PUT", "PATCH", "DELETE", "POST"})
+CHANGING = frozenset({"PUT", "PATCH", "DELETE"})
+"""A POST here asks for keys or credentials."""
 ERRORS: Mapping[str, tuple[int, str]] = {
     "error": (400, "InjectedFault"),
     "throttle": (429, "TooManyRequests"),
