@@ -77,6 +77,7 @@ def test_blobs_are_versioned_kept_after_deletion_and_never_public(orchestrator: 
 @pytest.mark.parametrize("orchestrator", BOTH)
 def test_backups_take_no_keys_and_nobody_but_the_hubs_subnet(orchestrator: str) -> None:
     account = program(orchestrator)["backups-account"]
+    assert account["sku"]["name"] == "Standard_ZRS"
     assert account["allowSharedKeyAccess"] is False and account["enableHttpsTrafficOnly"] is True
     rules = account["networkRuleSet"]
     assert rules["defaultAction"] == "Deny"
