@@ -129,6 +129,8 @@ class Place:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     edit: Callable[[str], str] | None = None
     stand_ins: bool = False
+    after: Callable[[Result], None] | None = None
+    """Gets the result of each run that went well."""
     program_dir: Path = ROOT
 
 
@@ -202,6 +204,8 @@ class Pulumi:
             if release:
                 self._release()
             result = self._run(action, config, arguments, observe)
+        if self.place.after:
+            self.place.after(result)
         if action in {"up", "refresh"}:
             result = Result(**{**result.__dict__, "outputs": self.outputs()})
         return result

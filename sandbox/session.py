@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 from rich.panel import Panel
 
 from operations import leftovers
-from operations.engine import Place
+from operations.engine import Place, Result
 from operations.errors import UserError
 from operations.locks import file_lock
 from operations.paths import LOCKS_DIR, WORK_DIR, stack_file
@@ -105,6 +106,17 @@ def session(
         state_dir = folder(stack, root)
         emulator = chosen.emulator(f"{key}.emulator")
         base = {name: value for name, value in {**os.environ, **away}.items() if value is not None}
+        empty = False
+
+        def after(result: Result) -> None:
+            """A destroy is done when the cloud itself says so; then the next `up` begins with a new one."""
+            nonlocal empty
+            empty = False
+            if result.action == "destroy":
+                left = chosen.inventory(endpoints, facts, state_dir)
+                empty = not left
+                note(f"left in the offline cloud: {', '.join(left)}" if left else "nothing is left in the offline cloud")
+
         try:
             endpoints = emulator.start(state_dir, base)
             for name, url in endpoints.items():
@@ -115,6 +127,7 @@ def session(
                 environment={**away, **chosen.environment(endpoints)},
                 edit=offline,
                 stand_ins=True,
+                after=after,
             )
             try:
                 yield Session(stack, chosen.name, endpoints, state_dir, place, facts)
@@ -125,4 +138,6 @@ def session(
                 raise
         finally:
             emulator.stop()
+            if empty:
+                shutil.rmtree(state_dir, ignore_errors=True)
 

@@ -161,6 +161,11 @@ def _drop_scaling_group(account: str, region: str, group: Any) -> None:
 def tidy(account: str, region: str) -> None:
     """Takes away what AWS would not have: network interfaces of machines, gateways and endpoints that are gone, and a
     second root disk."""
+    from moto.backup.models import backup_backends
+
+    plans = backup_backends[account][region].plans
+    for id in [id for id, plan in plans.items() if plan.deletion_date]:
+        del plans[id]  # moto goes on refusing the name of a deleted plan
     ec2 = _ec2(account, region)
     gone = [i.id for i in ec2.enis.values() if i.instance is not None and i.instance._state.name == "terminated"]
     gone += [nat._eni.id for nat in ec2.nat_gateways.values() if nat.state == "deleted"]
@@ -179,6 +184,7 @@ def tidy(account: str, region: str) -> None:
 UNTIDY = frozenset(
     {
         "autoscaling:CreateAutoScalingGroup",
+        "backup:DeleteBackupPlan",
         "ec2:TerminateInstances",
         "ec2:DeleteNatGateway",
         "ec2:DeleteVpcEndpoints",

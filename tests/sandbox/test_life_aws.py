@@ -67,3 +67,5 @@ def test_destroy_leaves_nothing(life: Offline) -> None:
         gone = life.engine(offline).run("destroy", release=True)
         assert within_limit(gone) and set(gone.changes) == {"delete"}
         assert offline.inventory() == []
+        kept = offline.state_dir
+    assert not kept.exists(), "an empty cloud is forgotten"

@@ -234,3 +234,22 @@ def test_accounts_and_addresses_are_minded(cloud: Cloud, monkeypatch: pytest.Mon
     monkeypatch.setenv("SEMESTERHUB_SANDBOX_AWS", "https://ec2.us-west-2.amazonaws.com")
     with pytest.raises(ProviderError, match="only to loopback"):
         Api().call("ec2", "describe_vpcs", {})
+
+
+def test_what_was_deleted_can_be_made_again(cloud: Cloud) -> None:
+    rule = {"ruleName": "daily", "targetVaultName": "again", "schedule": "cron(0 3 * * ? *)"}
+    made: list[tuple[str, dict[str, Any]]] = [
+        ("aws:backup/vault:Vault", {"name": "again"}),
+        ("aws:backup/plan:Plan", {"name": "again", "rules": [rule]}),
+        ("aws:cloudwatch/logGroup:LogGroup", {"name": "/again", "retentionInDays": 90}),
+        ("aws:sns/topic:Topic", {"name": "again"}),
+        ("aws:ecr/repository:Repository", {"name": "again/image"}),
+        ("aws:s3/bucket:Bucket", {"bucket": "again-and-again"}),
+        (PARAMETER, {"name": "/again", "type": "String", "value": "1"}),
+        (ROLE, {"name": "again", "assumeRolePolicy": TRUST}),
+    ]
+    for _ in range(2):
+        there = [(token, *cloud.make(token, "again", **inputs)) for token, inputs in made]
+        for token, resource, inputs in reversed(there):
+            cloud.handler(token).delete(ctx(token), resource.id, inputs, dict(resource.outputs))
+            assert cloud.handler(token).read(ctx(token), resource.id, inputs, dict(resource.outputs)) is None, token
