@@ -25,6 +25,9 @@ CONNECTIONS_PER_HOST = 6
 """What Chromium and Firefox open to one host over HTTP/1.1."""
 MAX_EVENT_BYTES = 1 << 20
 
+HEARTBEAT_S = 30.0
+"""A websocket is asked this often whether the other side is still there."""
+
 
 class VisitError(Exception):
     """Something a student would see as "it does not work": the message says what was asked and what came back."""
@@ -247,7 +250,7 @@ class Browser:
     def websocket(self, url: str) -> Any:
         """`async with browser.websocket(url) as ws`, opened the way a page's script does."""
         headers = {"Sec-Fetch-Mode": "websocket", "Sec-Fetch-Site": "same-origin", "Origin": _origin(url)}
-        return self.session.ws_connect(url, headers=headers, max_msg_size=16 << 20, heartbeat=30)
+        return self.session.ws_connect(url, headers=headers, max_msg_size=16 << 20, heartbeat=HEARTBEAT_S)
 
 
 def _origin(url: str) -> str:

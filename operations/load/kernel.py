@@ -16,6 +16,10 @@ import aiohttp
 
 from operations.load.browser import Browser, VisitError
 
+_ENDS = frozenset(
+    {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+)
+
 
 @dataclass
 class CellResult:
@@ -35,6 +39,8 @@ class Kernel:
         self.kernel_id = kernel_id
         self._session_id = uuid.uuid4().hex
         self._ws: aiohttp.ClientWebSocketResponse | None = None
+        self._frames: asyncio.Queue[aiohttp.WSMessage] = asyncio.Queue()
+        self._reader: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, browser: Browser, server_url: str, name: str = "python3") -> Kernel:
@@ -54,12 +60,27 @@ class Kernel:
     async def connect(self) -> None:
         url = f"{self._server_url}/api/kernels/{self.kernel_id}/channels?session_id={self._session_id}"
         try:
-            self._ws = await self._browser.websocket(url)
+            ws = await self._browser.websocket(url)
         except aiohttp.WSServerHandshakeError as problem:
             raise VisitError(f"kernel websocket refused with {problem.status}") from problem
+        self._ws, self._frames = ws, asyncio.Queue()
+        self._reader = asyncio.create_task(self._read(ws, self._frames))
+
+    @staticmethod
+    async def _read(ws: aiohttp.ClientWebSocketResponse, frames: asyncio.Queue[aiohttp.WSMessage]) -> None:
+        """Read all the time, as a page does: who does not read answers no ping, and loses an idle channel within a minute."""
+        while True:
+            frame = await ws.receive()
+            frames.put_nowait(frame)
+            if frame.type in _ENDS:
+                return
 
     async def disconnect(self) -> None:
         """Close the channel; the kernel stays."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+            self._reader = None
         if self._ws is not None:
             await self._ws.close()
             self._ws = None
@@ -76,18 +97,15 @@ class Kernel:
             raise VisitError(f"the cell did not finish within {timeout_s:.0f} s") from None
 
     async def _run(self, code: str) -> CellResult:
-        if self._ws is None:
-            raise VisitError("the kernel's channel is closed")
-        message_id = uuid.uuid4().hex
-        await self._ws.send_str(json.dumps(self._execute_request(message_id, code)))
+        ws, message_id = await self._send(code)
         result = CellResult()
         replied = idle = False
         while not (replied and idle):
-            frame = await self._ws.receive()
+            frame = await self._frames.get()
             if frame.type is not aiohttp.WSMsgType.TEXT:
                 if frame.type in {aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG}:
                     continue
-                raise VisitError(f"the kernel's channel closed ({self._ws.close_code}) before the cell had finished")
+                raise VisitError(f"the kernel's channel closed ({ws.close_code}) before the cell had finished")
             message: dict[str, Any] = json.loads(frame.data)
             kind = message.get("header", {}).get("msg_type", "")
             content = message.get("content", {})
@@ -110,6 +128,17 @@ class Kernel:
             elif kind == "status" and content.get("execution_state") == "idle":
                 idle = True
         return result
+
+    async def _send(self, code: str) -> tuple[aiohttp.ClientWebSocketResponse, str]:
+        """Ask for the cell to be run; the channel and the request's id."""
+        if self._ws is None:
+            raise VisitError("the kernel's channel is closed")
+        message_id = uuid.uuid4().hex
+        try:
+            await self._ws.send_str(json.dumps(self._execute_request(message_id, code)))
+        except ConnectionError:
+            raise VisitError(f"the kernel's channel closed ({self._ws.close_code}) while nothing ran") from None
+        return self._ws, message_id
 
     def _execute_request(self, message_id: str, code: str) -> dict[str, Any]:
         return {

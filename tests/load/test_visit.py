@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from operations.load import browser as browser_module
 from operations.load import student as student_module
 from operations.load.class_run import _ClassRun
 from operations.load.student import Student
@@ -127,3 +128,14 @@ async def test_keep_leaves_the_servers_running() -> None:
         assert not result.failures
         assert hub.running == {"load-001", "load-002"}
         assert hub.logged_out == 0
+
+
+async def test_a_channel_stays_open_while_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser_module, "HEARTBEAT_S", 0.2)
+    async with serve() as hub, Student(target(hub), "ada", give_up_s=10) as student:
+        await student.visit(0.05, random.Random(1), leave=False)
+        assert student.kernel is not None
+        await student.kernel.disconnect()
+        await student.kernel.connect()
+        await asyncio.sleep(0.8)  # several heartbeats: one that is not answered closes the channel
+        assert (await student.kernel.run("print(6 * 7)")).text.strip() == "42"
