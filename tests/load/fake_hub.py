@@ -15,6 +15,9 @@ from aiohttp import WSMsgType, web
 
 PASSWORD = "correct horse"
 
+HEARTBEAT_S = 30.0
+"""The server asks this often whether the page is still there; a page that does not answer is let go."""
+
 
 @dataclass
 class Faults:
@@ -177,7 +180,7 @@ class FakeHub:
 
     async def channels(self, request: web.Request) -> web.WebSocketResponse:
         self.who(request)
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S)
         await socket.prepare(request)
         names: dict[str, int] = {}
         async for frame in socket:

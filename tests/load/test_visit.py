@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from operations.load import browser as browser_module
 from operations.load import student as student_module
 from operations.load.class_run import _ClassRun
 from operations.load.student import Student
 from operations.load.target import Target
+from tests.load import fake_hub
 from tests.load.fake_hub import PASSWORD, FakeHub, Faults, serve
 
 pytestmark = pytest.mark.unit
@@ -131,11 +131,12 @@ async def test_keep_leaves_the_servers_running() -> None:
 
 
 async def test_a_channel_stays_open_while_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser_module, "HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(fake_hub, "HEARTBEAT_S", 0.2)
     async with serve() as hub, Student(target(hub), "ada", give_up_s=10) as student:
         await student.visit(0.05, random.Random(1), leave=False)
         assert student.kernel is not None
         await student.kernel.disconnect()
         await student.kernel.connect()
+        await student.kernel.run("mine = 5\nprint(sum(i * i for i in range(3)) + mine)")
         await asyncio.sleep(0.8)  # several heartbeats: one that is not answered closes the channel
-        assert (await student.kernel.run("print(6 * 7)")).text.strip() == "42"
+        assert (await student.kernel.run("print(mine)")).text.strip() == "5"
