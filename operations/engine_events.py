@@ -191,5 +191,8 @@ def _reason(text: str) -> str:
         text = "\n".join(lines[last:]) if last >= 0 else text
     lines = [line for line in text.strip().splitlines() if not any(noise.search(line.strip()) for noise in NOISE)]
     joined = "\n".join(lines).strip()
+    # A resource that was made but not finished comes as a list: "1 error occurred:", then a bullet for each reason.
+    joined = re.sub(r"^(error: )?\d+ errors? occurred:\s*", "", joined)
+    joined = re.sub(r"^\s*\* ", "", joined, flags=re.MULTILINE)
     # grpc puts the second prefix before what a Python provider raises.
     return re.sub(r"^(error: |Exception calling application: )+", "", joined).strip()

@@ -87,6 +87,22 @@ def test_a_failed_resource_is_told_with_its_providers_words() -> None:
     assert explain_failure(run) == "Machine hub: port 8443 is taken by nginx"
 
 
+def test_a_resource_that_was_made_but_not_finished_is_told_on_one_line() -> None:
+    run, _ = play(
+        {"resourcePreEvent": meta("create")},
+        diagnostic("<{%reset%}>error: 1 error occurred:\n\t* ec2:ModifyVpcAttribute: the call was refused\n\n<{%reset%}>\n"),
+    )
+    assert explain_failure(run) == "Machine hub: ec2:ModifyVpcAttribute: the call was refused"
+
+
+def test_several_reasons_of_one_resource_are_told_a_line_each() -> None:
+    run, _ = play(
+        {"resourcePreEvent": meta("create")},
+        diagnostic("error: 2 errors occurred:\n\t* disk full\n\t* no address left\n\n"),
+    )
+    assert explain_failure(run).splitlines() == ["Machine hub: disk full", "no address left"]
+
+
 def test_two_failures_are_both_named_once() -> None:
     other = HUB.replace("::hub", "::worker-1")
     run, _ = play(
