@@ -18,6 +18,8 @@ from .settings import CourseSettings, HubSettings, read_secret
 CULLER = "cull-idle"
 METRICS = "metrics"
 OPERATOR = "operator"
+CHECK_USER = "semesterhub-check"
+"""The account that health checks start a server under; the operator may open this server and nobody else's."""
 KEEPER = "kubernetes-keeper"
 
 
@@ -74,8 +76,11 @@ def roles(settings: HubSettings) -> list[dict[str, Any]]:
         },
         {
             "name": OPERATOR,
-            "description": "The project's own tasks: status, drain, start before class",
-            "scopes": ["list:users", "read:users", "read:groups", "list:groups", "servers", "read:hub", "read:metrics"],
+            "description": "The project's own tasks: status, drain, start before class, run a notebook as a check",
+            "scopes": [
+                *("list:users", "read:users", "read:groups", "list:groups", "servers", "read:hub", "read:metrics"),
+                *(f"{scope}!user={CHECK_USER}" for scope in ("admin:users", "access:servers")),
+            ],
             "services": [OPERATOR],
         },
     ]

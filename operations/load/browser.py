@@ -136,22 +136,41 @@ class _PageParser(HTMLParser):
 
 
 class Browser:
-    """One student's browser. Use as `async with Browser(ssl_context) as browser`."""
+    """One student's browser. Use as `async with Browser(ssl_context) as browser`.
 
-    def __init__(self, ssl_context: ssl.SSLContext | None, timeout_s: float = 300) -> None:
+    ``resolver`` answers where names are (default: :class:`LoopbackResolver`); ``token`` signs every request for callers
+    that are programs, such as a health check, instead of a cookie.
+    """
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext | None,
+        timeout_s: float = 300,
+        *,
+        resolver: AbstractResolver | None = None,
+        token: str = "",
+    ) -> None:
         self._ssl: ssl.SSLContext | bool = ssl_context if ssl_context is not None else True
         self._timeout_s = timeout_s
+        self._resolver = resolver
+        self._headers = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) semesterhub-load"}
+        if token:
+            self._headers["Authorization"] = f"token {token}"
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Browser:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=LoopbackResolver(), ssl=self._ssl, limit_per_host=CONNECTIONS_PER_HOST
+                resolver=self._resolver or LoopbackResolver(),
+                ssl=self._ssl,
+                limit_per_host=CONNECTIONS_PER_HOST,
+                # Where a name leads may change at any time; resolvers that are asked keep what they want to keep.
+                use_dns_cache=self._resolver is None,
             ),
             # The hub signs its cookies' exact characters (no quoting); a hub at 127.0.0.1 has cookies, too (unsafe).
             cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=60),
-            headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) semesterhub-load"},
+            headers=self._headers,
         )
         return self
 

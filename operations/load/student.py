@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from operations.load.browser import Browser, Form, Page, VisitError
 from operations.load.kernel import Kernel
@@ -43,6 +44,7 @@ class Student:
         give_up_s: float = 900,
         course: str | None = None,
         on_step: Callable[[StudentRecord, str], None] | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self.target = target
         self.record = StudentRecord(name=name, arrival_s=arrival_s)
@@ -53,7 +55,7 @@ class Student:
         self._course = course
         self._on_step = on_step or (lambda record, step: None)
         # A little longer than the visit, so that it is the visit which gives up and says so.
-        self._browser = Browser(target.ssl_context(), timeout_s=give_up_s + 60)
+        self._browser = Browser(target.ssl_context(), timeout_s=give_up_s + 60, resolver=resolver)
         self._next_url: str | None = None
         self._doing = "arriving"
         self.kernel: Kernel | None = None

@@ -1,0 +1,196 @@
+"""`./hub drill`: a failover and a failback of a running semester, with students who must not notice more than a pause.
+
+A planned drill loses nothing: the source answers, is fenced by its own word and hands over what was written last. An
+unplanned one (`--kill`, only where the cloud is this machine) kills the source's machine first, without warning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from operations.errors import UserError
+from operations.failover import commands, report
+from operations.failover.journal import Journal, Kind
+from operations.failover.moves import Options, Surroundings
+from operations.failover.sites import Site, UnreachableError
+from operations.failover.visitors import NameResolver, Visitor, Writer, loss
+from operations.load.target import Target
+from operations.paths import WORK_DIR
+from operations.progress import note, step
+
+FOLDER = WORK_DIR / "drills"
+FRESH_S = 45.0
+"""A watermark this young means that the sites replicate."""
+REPLICATE_TIMEOUT_S = 600.0
+LINGER_S = 20.0
+"""How long students and the writer work before and after a move, so that there is something to lose."""
+
+
+@dataclass
+class Drill:
+    """What a drill needs of the world. `kill`: makes the source's machine die without warning; `revive`: brings a dead
+    cloud site back (both only on the local cloud)."""
+
+    stack: str
+    title: str
+    around: Surroundings
+    target: Target
+    rto_s: int
+    rpo_s: int
+    kill: Callable[[], None] | None = None
+    revive: Callable[[], None] | None = None
+    students: int = 3
+    linger_s: float = LINGER_S
+    folder: Path = FOLDER
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where the hub's name leads now, by the server that has the say."""
+        if self.around.dns is None:
+            raise UserError("a drill follows the hub's name, and the stack file has no `fallback.dns`")
+        return tuple(self.around.dns.look().addresses)
+
+
+def run(drill: Drill, *, unplanned: bool = False, console: Console | None = None) -> report.DrillReport:
+    """Both moves, and the report. Raises UserError when a promise was not kept, after the report is written."""
+    if unplanned and drill.kill is None:
+        raise UserError("--kill ends the cloud site without warning; it is for the cloud on this machine only.")
+    done = asyncio.run(_run(drill, unplanned=unplanned))
+    where = report.save(done, drill.folder / drill.stack)
+    show(done, console or Console())
+    note(f"report: {where}/report.md, report.html")
+    if not done.passed:
+        raise UserError(f"the drill failed: see {where}/report.md")
+    return done
+
+
+async def _run(drill: Drill, *, unplanned: bool) -> report.DrillReport:
+    sites = drill.around.sites
+    began_at = time.time()
+    done = report.DrillReport(drill.stack, drill.title, began_at, not unplanned, drill.rto_s, drill.rpo_s)
+    await _replicated(sites.fallback, "cloud")
+    resolver = NameResolver(drill.addresses)
+    visitors = [Visitor(drill.target, f"drill-{n}", resolver) for n in range(1, drill.students + 1)]
+    scribe = Visitor(drill.target, "drill-writer", resolver)
+    everybody = [*visitors, scribe]
+    try:
+        for visitor in everybody:
+            await visitor.student.__aenter__()
+        with step(f"{len(everybody)} students sign in and work"):
+            await asyncio.gather(*(visitor.arrive() for visitor in everybody))
+        writer = Writer(scribe)
+        done.legs.append(await _leg(drill, "failover", visitors, scribe, writer, unplanned=unplanned))
+        if unplanned and drill.revive is not None:
+            with step("bringing the cloud site back"):
+                await asyncio.to_thread(drill.revive)
+        await _replicated(sites.cloud, "fallback")
+        done.legs.append(await _leg(drill, "failback", visitors, scribe, writer, unplanned=False))
+        await asyncio.gather(*(visitor.leave() for visitor in everybody))
+    finally:
+        for visitor in everybody:
+            await visitor.student.__aexit__()
+    return done
+
+
+async def _leg(
+    drill: Drill, kind: Kind, visitors: list[Visitor], scribe: Visitor, writer: Writer, *, unplanned: bool
+) -> report.Leg:
+    """One move under the students' hands."""
+    writer.start()
+    await asyncio.sleep(drill.linger_s)
+    if unplanned:
+        note("the cloud site's machine is killed now")
+        await asyncio.to_thread(drill.kill or (lambda: None))
+    began = time.monotonic()
+    moving = asyncio.create_task(asyncio.to_thread(_move, drill, kind))
+    # Students press reload from the first second on; they work as soon as the name leads to a hub that works.
+    coming = [asyncio.create_task(visitor.come_back(began)) for visitor in (*visitors, scribe)]
+    try:
+        journal = await moving
+    except BaseException:
+        for task in coming:
+            task.cancel()
+        await writer.stop()
+        raise
+    command_s = time.monotonic() - began
+    await asyncio.gather(*coming)
+    await writer.stop()
+    # What was written on the target after the move says nothing about what the move lost.
+    promoted_at = next(line.at for line in journal.lines if line.step == "promote" and line.event == "began")
+    before_home = {n: at for n, at in writer.acknowledged.home.items() if at <= promoted_at}
+    before_hub = {n: at for n, at in writer.acknowledged.hub.items() if at <= promoted_at}
+    problems = [f"{v.name}: {v.problem}" for v in (*visitors, scribe) if v.problem]
+    students = {v.name: (None if v.problem else v.back_s) for v in (*visitors, scribe)}
+    home_found, hub_found = (0, 0) if scribe.problem else await writer.found()
+    mark = _watermark(journal)
+    for visitor in (*visitors, scribe):
+        visitor.back_s, visitor.problem = None, ""
+    return report.leg_of(
+        journal,
+        command_s,
+        students,
+        problems,
+        loss(before_home, home_found, mark.get("homes_until")),
+        loss(before_hub, hub_found, mark.get("hub_state_until")),
+    )
+
+
+def _watermark(journal: Journal) -> dict[str, Any]:
+    """The newest watermark that the target had before it was promoted."""
+    last = (journal.result("last-sync") or {}).get("watermark")
+    return dict(last or (journal.result("preflight") or {}).get("watermark") or {})
+
+
+def _move(drill: Drill, kind: Kind) -> Journal:
+    return commands.move(drill.stack, kind, drill.around, Options())
+
+
+async def _replicated(standby: Site, active: str) -> None:
+    """Wait until the standby has everything of the active site, up to a moment ago."""
+    with step(f"waiting until the {standby.name} site has everything of the {active} site"):
+        deadline = time.monotonic() + REPLICATE_TIMEOUT_S
+        why = "it does not answer"
+        while time.monotonic() < deadline:
+            try:
+                seen = await asyncio.to_thread(standby.status)
+            except UnreachableError as away:
+                why = str(away)
+            else:
+                mark = seen.get("watermark") or {}
+                age_s = time.time() - float(mark.get("homes_until") or 0)
+                if seen["role"] == "standby" and mark.get("epoch") == seen["seen_epoch"] and age_s < FRESH_S:
+                    return
+                why = (
+                    f"it is {seen['role']}, its last complete copy is {age_s:.0f} s old"
+                    if mark
+                    else f"it is {seen['role']}, nothing was copied"
+                )
+            await asyncio.sleep(1)
+    raise UserError(
+        f"the {standby.name} site did not become an up-to-date standby within {REPLICATE_TIMEOUT_S:.0f} s: {why}. "
+        f"See the keeper's log there: docker logs keeper"
+    )
+
+
+def show(done: report.DrillReport, console: Console) -> None:
+    """The verdicts as a table."""
+    table = Table("promise", "target", "measured", "", title="Drill", title_justify="left")
+    for verdict in done.verdicts():
+        table.add_row(
+            escape(verdict.what),
+            verdict.target,
+            verdict.measured,
+            "[green]kept[/]" if verdict.kept else "[red]not kept[/]",
+        )
+    console.print(table)
+    for leg in done.legs:
+        for problem in leg.problems:
+            console.print(f"[red]{escape(leg.kind)}: {escape(problem)}[/]")
