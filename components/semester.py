@@ -350,7 +350,7 @@ def _seal(value: object) -> object:
 
 def _secret_names(model: type[BaseModel]) -> Iterator[str]:
     for name, info in model.model_fields.items():
-        if info.annotation is Secret:
+        if info.annotation is Secret or Secret in get_args(info.annotation):
             yield name
         for inner in _models(info.annotation):
             yield from _secret_names(inner)

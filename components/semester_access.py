@@ -157,10 +157,38 @@ class Rfc2136Dns(Keys):
     key_algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = key(
         "Algorithm of the TSIG key.", default="hmac-sha256"
     )
-    key_secret: Secret = key(
-        "The TSIG key, encrypted by Pulumi.", allowed="a secret encrypted by Pulumi", example="{secure: …}"
+    key_secret: Secret | None = key(
+        "The TSIG key, encrypted by Pulumi.",
+        default=None,
+        allowed="a secret encrypted by Pulumi",
+        example="{secure: …}",
+    )
+    key_file: Plain | None = key(
+        "Instead of `key_secret`: path of the key on the machine of the admin, as `tsig-keygen` writes it (~ is the home "
+        "folder).",
+        default=None,
+        allowed="a path",
+        example="~/.config/semesterhub/dns.key",
     )
     ttl_s: int = number("Lifetime of the hub's record.", "s", ge=5, le=86400, default=60)
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.key_file is not None and (self.key_file.endswith("=") or "{" in self.key_file):
+            raise wrong(
+                "a path",
+                "write the path of the key file; if the key itself stood here, make a new one at the DNS server",
+                at="key_file",
+                value="a key",
+            )
+        if (self.key_secret is None) == (self.key_file is None):
+            raise wrong(
+                "the TSIG key in one of two places: `key_secret` or `key_file`",
+                "store it with `./hub pulumi config set --secret --path 'semesterhub:fallback.dns.key_secret'`, or write "
+                "`key_file` with the path of the server's own key file",
+                value="neither" if self.key_secret is None else "both",
+            )
+        return self
 
 
 class Route53Dns(Keys):

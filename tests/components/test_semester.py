@@ -153,6 +153,12 @@ def test_secret_paths_name_what_components_read_from_pulumi() -> None:
     assert secret_paths(load_stack_file(LOCAL)) == ()
 
 
+def test_a_dns_key_in_a_file_is_no_secret_of_the_stack(tmp_path: Path) -> None:
+    text = CLOUD.read_text("utf-8").replace("key_secret:\n        secure: v1:CCCC:DDDD", "key_file: ~/dns.key")
+    (tmp_path / "Pulumi.x.yaml").write_text(text, "utf-8")
+    assert secret_paths(load_stack_file(tmp_path / "Pulumi.x.yaml")) == ("authenticator.client_secret",)
+
+
 def test_authenticator_options_are_what_the_hub_accepts() -> None:
     from hubconfig.settings import AuthenticatorSettings
 
