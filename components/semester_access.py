@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from components.semester_errors import wrong
-from components.semester_types import Domain, HostName, HttpsUrl, Keys, Plain, Secret, Username, key, number
+from components.semester_types import Domain, HostKey, HostName, HttpsUrl, Keys, Plain, Secret, Username, key, number
 
 _CLIENT_ID = "The OAuth client's id, as the provider shows it."
 _CLIENT_SECRET = "The OAuth client's secret, encrypted by Pulumi."
@@ -228,6 +228,12 @@ class Fallback(Keys):
         example="~/.ssh/id_ed25519",
     )
     port: int = number("SSH port.", "port", ge=1, le=65535, default=22)
+    host_key: HostKey | None = key(
+        "The machine's public SSH host key; without it the one of the first contact is trusted.",
+        default=None,
+        allowed="a public SSH host key",
+        example="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0OmYxm5GCbVGlKXAP4Jm8FTrWSS9fCzJpNpuoK1eXm",
+    )
     address: HostName | None = key(
         "Public address the hub's name points to after a failover; default: `host`.",
         default=None,

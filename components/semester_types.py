@@ -158,6 +158,14 @@ HostName = Annotated[
     ),
 ]
 Plain = Annotated[str, _matching(r"[^\x00-\x1f]{1,500}", "text on one line", "write a text; put numbers in quotes")]
+HostKey = Annotated[
+    str,
+    _matching(
+        r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{40,}={0,2}(?: [^\x00-\x1f]*)?",
+        "a public SSH host key, as a file /etc/ssh/ssh_host_*_key.pub has it",
+        "copy the line of /etc/ssh/ssh_host_ed25519_key.pub on that machine",
+    ),
+]
 UrlPath = Annotated[str, _matching(r"/\S{0,200}", "a path beginning with /, such as /lab", "write `default_url: /lab`")]
 
 _DOMAIN_ALLOWED = "the host name people type, in lower case, with at least one dot, without https://, port or path"
