@@ -17,6 +17,7 @@ def test_up_killed_at_every_boundary_in_a_row_converges_with_the_next_one() -> N
 
 
 @pytest.mark.timeout(1800)
-def test_up_killed_at_some_boundaries_from_nothing_converges_each_time() -> None:
-    trials = crash.run(sample=3)
-    assert [trial.problems for trial in trials] == [[], [], []]
+def test_up_killed_at_a_boundary_from_nothing_converges() -> None:
+    """A sample of `./hub load.crash`, which tries them all this way."""
+    trials = crash.run(sample=1)
+    assert [trial.problems for trial in trials] == [[]]
