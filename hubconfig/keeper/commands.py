@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from . import roles
+from . import facts, roles
 from .config import KeeperConfig
 from .errors import KeeperError
 from .keeper import Beats, run
@@ -79,6 +79,7 @@ def status(config: KeeperConfig, _: argparse.Namespace) -> dict[str, Any]:
             "epoch": hello["epoch"] if hello else None,
         },
         "watermark": read_json(config.watermark_file),
+        **facts.all_of(config),
     }
 
 

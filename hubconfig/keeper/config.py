@@ -61,6 +61,10 @@ class KeeperConfig:
     beat_every_s: float = 2
     lease_ttl_s: float = 15
     snapshots: Snapshots = field(default_factory=Snapshots)
+    release: str = ""
+    """What both sites must have in common: a digest of the images and settings, whatever the addresses are."""
+    images: tuple[str, ...] = ()
+    """References of the images that students' servers on this machine need; empty where its workers have them."""
 
     @property
     def site_path(self) -> Path:
@@ -113,6 +117,7 @@ def parse(raw: Any, source: str = "keeper.json") -> KeeperConfig:
     for name in ("homes_path", "state_path", "secrets_path", "run_path"):
         if name in values:
             values[name] = Path(values[name])
+    values["images"] = tuple(values.get("images") or ())
     config = _build(KeeperConfig, values, source)
     for name, allowed in (("site", SITES), ("first_role", ROLES[:2])):
         if getattr(config, name) not in allowed:

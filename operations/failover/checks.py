@@ -13,8 +13,9 @@ from operations.failover.sites import Sites, UnreachableError
 
 GIB = 1024**3
 LEAST_FREE_BYTES = 1 * GIB
-CERTIFICATE_LASTS_S = 24 * 3600
-"""A certificate that ends within a day would end in the middle of the class that was just saved."""
+CERTIFICATE_LASTS_S = 2 * 3600
+"""One that ends sooner would end in the middle of the class that was just saved. Not longer: the edge's own authority
+gives certificates of twelve hours and renews them when a third is left."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def _certificate(move: Move, target: dict[str, Any]) -> Line:
         return Line(
             "certificate",
             "none yet",
-            f"the {move.target} site has no certificate for the hub's name",
+            f"the {move.target} site shows no certificate for the hub's name that a browser takes"
+            + (f" ({target['certificate_problem']})" if target.get("certificate_problem") else ""),
             "let the sites replicate once (it comes with the hub's state): ./hub replicate",
         )
     left = float(until) - time.time()
