@@ -24,6 +24,8 @@ from operations.load.target import is_this_machine
 CONNECTIONS_PER_HOST = 6
 """What Chromium and Firefox open to one host over HTTP/1.1."""
 MAX_EVENT_BYTES = 1 << 20
+AWAY = frozenset({502, 503, 504})
+"""What the edge answers while the hub is away."""
 
 HEARTBEAT_S = 30.0
 """A websocket is asked this often whether the other side is still there."""
@@ -31,6 +33,10 @@ HEARTBEAT_S = 30.0
 
 class VisitError(Exception):
     """Something a student would see as "it does not work": the message says what was asked and what came back."""
+
+
+class StreamAwayError(VisitError):
+    """An event stream was answered with 502, 503 or 504: the hub, or the proxy before it, is being restarted."""
 
 
 class LoopbackResolver(AbstractResolver):
@@ -250,7 +256,8 @@ class Browser:
         async with self.session.get(url, headers=headers, timeout=timeout) as response:
             if response.status != 200:
                 text = await response.text(errors="replace")
-                raise VisitError(f"progress stream answered {response.status}: {_short(text)}")
+                kind = StreamAwayError if response.status in AWAY else VisitError
+                raise kind(f"progress stream answered {response.status}: {_short(text)}")
             data: list[str] = []
             buffer = b""
             async for chunk in response.content.iter_any():

@@ -27,6 +27,8 @@ class Faults:
     kernel_dies: bool = False
     never_ready: bool = False
     stream_breaks_once: bool = False
+    away_once: bool = False
+    """The hub is away when the stream is opened, and for one question afterwards."""
     file_changes: bool = False
     forgets_state: bool = False
     no_lab: bool = False
@@ -37,6 +39,7 @@ class Faults:
 @dataclass
 class FakeHub:
     faults: Faults = field(default_factory=Faults)
+    away: int = 0
     url: str = ""
     running: set[str] = field(default_factory=set)
     pending: set[str] = field(default_factory=set)
@@ -56,6 +59,8 @@ class FakeHub:
         app.router.add_get("/hub/home", self.home)
         app.router.add_get("/hub/logout", self.logout)
         app.router.add_get("/hub/spawn", self.spawn)
+        app.router.add_get("/hub/spawn/{user}", self.spawn)
+        app.router.add_get("/hub/health", self.health)
         app.router.add_get("/hub/spawn-pending/{user}", self.pending_page)
         app.router.add_get("/hub/api/users/{user}/server/progress", self.progress)
         app.router.add_delete("/hub/api/users/{user}/server", self.stop)
@@ -124,8 +129,16 @@ class FakeHub:
         url = f"/hub/api/users/{user}/server/progress?_xsrf={self.xsrf}"
         return web.Response(text=f'<script>var e = new EventSource("{url}");</script>', content_type="text/html")
 
+    async def health(self, request: web.Request) -> web.Response:
+        self.away -= 1
+        return web.json_response({}, status=503 if self.away >= 0 else 200)
+
     async def progress(self, request: web.Request) -> web.StreamResponse:
         user = self.who(request)
+        if self.faults.away_once:
+            self.faults.away_once = False
+            self.away = 1
+            return web.json_response({"message": "One moment, please"}, status=503)
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await stream.prepare(request)
         self.streams += 1

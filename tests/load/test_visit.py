@@ -68,6 +68,13 @@ async def test_a_stream_that_breaks_off_is_reopened_as_browsers_do() -> None:
         assert record.stream_reconnects == 1
 
 
+async def test_a_hub_that_restarts_under_a_waiting_student_is_waited_for_as_the_page_does() -> None:
+    async with serve(Faults(away_once=True)) as hub:
+        record = await visit(hub)
+        assert record.failure is None
+        assert any("503" in text for _, text in record.messages)
+
+
 async def test_wrong_password_fails_at_login_with_the_hubs_sentence() -> None:
     async with serve() as hub:
         record = await visit(hub, password="guess")
