@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from . import facts, roles
+from . import backup, facts, roles
 from .config import KeeperConfig
 from .errors import KeeperError
 from .keeper import Beats, run
@@ -80,6 +80,7 @@ def status(config: KeeperConfig, _: argparse.Namespace) -> dict[str, Any]:
         },
         "watermark": read_json(config.watermark_file),
         **facts.all_of(config),
+        "backup": backup.status(config),
     }
 
 

@@ -34,7 +34,11 @@ class Snapshots:
     repository: str = ""
     keep_hourly: int = 24
     keep_daily: int = 14
-    keep_weekly: int = 20
+    keep_weekly: int = 16
+    azure_account: str = ""
+    """Storage account of an `azure:` repository that the machine's identity may write to."""
+    identity_client_id: str = ""
+    """Client id of that identity."""
 
 
 @dataclass(frozen=True)

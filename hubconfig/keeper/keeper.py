@@ -23,7 +23,7 @@ from .lease import Answer
 from .roles import SiteState
 from .store import Store, read_json, write_json
 
-LOOPS: tuple[str, ...] = ()
+LOOPS: tuple[str, ...] = ("backup",)
 """Modules of this package with `run(config, stop: threading.Event)`, each a thread of the daemon."""
 PEER_FILE = "peer.json"
 
