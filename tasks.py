@@ -259,8 +259,76 @@ def cost_refresh(_context: Context, cloud: str = "all", region: str = "") -> Non
     refreshing.run(cloud, region)
 
 
-namespace = Collection(up, preview, refresh, destroy, status, preflight, capacity, test, lint, lock, schema)
+@task(name="now", default=True, help={"stack": STACK})
+def backup_now(_context: Context, stack: str = "demo") -> None:
+    """Copy homes and hub database now, besides the hourly copy."""
+    from operations import backup
+
+    backup.back_up(stack)
+
+
+@task(name="list", help={"stack": STACK})
+def backup_list(_context: Context, stack: str = "demo") -> None:
+    """List the copies that are kept, the age of the last one, and when they were verified."""
+    from operations import backup
+
+    backup.show(stack)
+
+
+@task(
+    name="verify",
+    help={
+        "stack": STACK,
+        "sample": "how many files to restore and compare (default 20)",
+        "all": "read every stored byte, however long it takes",
+    },
+)
+def backup_verify(_context: Context, stack: str = "demo", sample: int = 0, all: bool = False) -> None:
+    """Read what is stored, restore a sample into a scratch place and compare it. Fails when anything is damaged."""
+    from operations import backup
+
+    backup.verify(stack, sample, everything=all)
+
+
+@task(name="password", help={"stack": STACK})
+def backup_password(_context: Context, stack: str = "demo") -> None:
+    """Print the repository's password, to be kept outside the cloud: without it no copy can be read."""
+    from operations import backup
+
+    print(backup.password(stack))
+
+
+@task(name="credentials", help={"stack": STACK})
+def backup_credentials(_context: Context, stack: str = "demo") -> None:
+    """Hand over credentials of a repository in another account: lines NAME=value on standard input."""
+    from operations import backup
+
+    backup.give_credentials(stack, "" if sys.stdin.isatty() else sys.stdin.read())
+
+
+@task(
+    help={
+        "stack": STACK,
+        "user": "the student's sign-in name",
+        "at": "as of when: '1 hour ago', 'yesterday 14:00', '2016-03-02 10:00' (in the semester's timezone)",
+        "all": "every student, instead of one",
+        "into": "name of the folder in the home (default: restored <time of the copy>)",
+    }
+)
+def restore(
+    _context: Context, stack: str = "demo", user: str = "", at: str = "", all: bool = False, into: str = ""
+) -> None:
+    """Bring a student's directory of an earlier time back, as a folder beside the present files."""
+    from operations import backup
+
+    backup.restore(stack, user, at, everybody=all, into=into)
+
+
+namespace = Collection(up, preview, refresh, destroy, status, restore, preflight, capacity, test, lint, lock, schema)
 namespace.add_collection(Collection("cost", cost_show, cost_refresh))
 namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_faults, load_preview))
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_publish, image_list))
+namespace.add_collection(
+    Collection("backup", backup_now, backup_list, backup_verify, backup_password, backup_credentials)
+)

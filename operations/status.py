@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from operations import setup
+from operations import backup, setup
 from operations.engine import Pulumi
 from operations.errors import UserError
+from operations.failover.sites import KEEPER
 
 MIB = 1024 * 1024
 LISTED_SERVERS = 25
@@ -82,7 +83,17 @@ def _report(client: docker.DockerClient, stack: str) -> dict[str, Any]:
     if done.exit_code != 0:
         said = (problems or b"").decode(errors="replace").strip().splitlines()
         raise _AwayError(f"its machine {name} does not report: {said[-1] if said else 'no reason given'}")
-    return json.loads(out or b"{}")
+    return {**json.loads(out or b"{}"), "backup": _backup_of(machine)}
+
+
+def _backup_of(machine: Any) -> dict[str, Any] | None:
+    """What the keeper on the hub VM says of its backups; None when it does not answer."""
+    done = machine.exec_run([*KEEPER, "backup-status"], demux=True)
+    out, _ = cast("tuple[bytes | None, bytes | None]", done.output)
+    try:
+        return json.loads(out or b"") if done.exit_code == 0 else None
+    except ValueError:
+        return None
 
 
 def _machines(client: docker.DockerClient, stack: str) -> dict[str, Machine]:
@@ -130,8 +141,7 @@ def render(status: Status, console: Console) -> None:
     else:
         console.print("no student servers")
     console.print(_services(status))
-    # Nothing takes backups yet, so no age can be given.
-    console.print("last backup: never")
+    console.print(_backups(status))
 
 
 def _nodes(status: Status) -> Table:
@@ -203,6 +213,12 @@ def _services(status: Status) -> Table:
         if name not in {c["name"] for c in status.report.get("containers", [])}:
             table.add_row(f"[dim]{name} (student image)[/]", "", escape(_digest(str(digest))))
     return table
+
+
+def _backups(status: Status) -> str:
+    """Age of the last backup, as the keeper on the hub VM says."""
+    found = status.report.get("backup")
+    return backup.summary(found) if found else "last backup: not known, the keeper does not answer"
 
 
 def _digest(reference: str) -> str:

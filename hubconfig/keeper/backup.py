@@ -39,6 +39,9 @@ HUB_SECRETS = ("cookie_secret", "crypt_key")
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds this module's commands, and those of restore and verify."""
     subparsers.add_parser("backup", help="take a copy now").set_defaults(run=lambda config, _: backup(config))
+    subparsers.add_parser("backup-status", help="age of the last copy, last verification").set_defaults(
+        run=lambda config, _: status(config)
+    )
     subparsers.add_parser("backups", help="list the copies").set_defaults(run=lambda config, _: listed(config))
     subparsers.add_parser(
         "backup-password", help="repository and its password, for the university's safe"
