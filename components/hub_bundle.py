@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from components import keeper_config
 from components.cloud_nodes import STUDENT_LABEL, STUDENT_TAINT
 from components.plan import Plan
 from components.schedule import schedule
@@ -23,6 +24,8 @@ HOMES_PATH = "/srv/semesterhub/homes"
 STATE_PATH = "/var/lib/semesterhub/state"
 SECRETS_PATH = "/var/lib/semesterhub/secrets"
 SETTINGS_PATH = "/etc/semesterhub/hub/settings.json"
+SITE_PATH = f"{STATE_PATH}/site"
+"""What a site knows of its role (:mod:`hubconfig.keeper`)."""
 
 GENERATED_SECRETS = ("cookie_secret", "crypt_key", "proxy_token", "metrics_token", "operator_token")
 """Made on the hub VM at first use; they never leave it."""
@@ -112,12 +115,17 @@ def deployed_secrets(semester: Semester) -> tuple[str, ...]:
     return ("admin_password", *(["student_password"] if semester.authenticator.kind == "demo" else []), *oauth)
 
 
-def containers(semester: Semester, images: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The containers of the hub VM, in the order of their start: hub, proxy, edge."""
+def containers(semester: Semester, images: Mapping[str, str], *, keeper: bool = False) -> list[dict[str, Any]]:
+    """The containers of the hub VM, in the order of their start: hub, proxy, edge. ``keeper``: it comes first, and the
+    hub runs while this site may write."""
     # With Kubernetes the hub talks to the cluster's API instead of this VM's Docker.
     socket = {"source": "/var/run/docker.sock", "target": "/var/run/docker.sock"}
     tls = "internal" if semester.cloud == "local" else semester.hub.acme_email or "internal"
+    run = {"source": keeper_config.RUN_PATH, "target": keeper_config.RUN_PATH}
+    lease = {"source": SITE_PATH, "target": SITE_PATH, "read_only": True}
+    closed = {"closed_file": keeper_config.CLOSED_FILE} if keeper else {}
     return [
+        *([_keeper(images, run)] if keeper else []),
         {
             "name": "hub",
             "image": images["hub"],
@@ -129,10 +137,13 @@ def containers(semester: Semester, images: Mapping[str, str]) -> list[dict[str, 
                 {"source": SECRETS_PATH, "target": "/run/semesterhub/secrets", "read_only": True},
                 {"source": f"{STATE_PATH}/hub", "target": "/srv/jupyterhub"},
                 {"source": HOMES_PATH, "target": HOMES_PATH},
+                *([lease, {**run, "read_only": True}] if keeper else []),
             ],
             "files": [SETTINGS_PATH],
             "secret_files": list(deployed_secrets(semester)),
             "health_url": "http://127.0.0.1:8081/hub/health",
+            **({"env": {"SEMESTERHUB_LEASE": f"{SITE_PATH}/lease.json"}} if keeper else {}),
+            **closed,
         },
         {
             "name": "proxy",
@@ -145,6 +156,7 @@ def containers(semester: Semester, images: Mapping[str, str]) -> list[dict[str, 
             ],
             "secret_env": {"CONFIGPROXY_AUTH_TOKEN": "proxy_token"},
             "health_url": "http://127.0.0.1:8000/_chp_healthz",
+            **closed,
         },
         {
             "name": "edge",
@@ -156,6 +168,22 @@ def containers(semester: Semester, images: Mapping[str, str]) -> list[dict[str, 
     ]  # fmt: skip
 
 
+def _keeper(images: Mapping[str, str], run: Mapping[str, Any]) -> dict[str, Any]:
+    """The container that decides whether this site may write, and copies homes and hub state to the other one."""
+    same = ("/var/run/docker.sock", HOMES_PATH, STATE_PATH, SECRETS_PATH)
+    return {
+        "name": "keeper",
+        "image": images["hub"],
+        "command": ["python3", "-m", "hubconfig.keeper", "run"],
+        "mounts": [
+            *({"source": path, "target": path} for path in same),
+            dict(run),
+            {"source": keeper_config.KEEPER_PATH, "target": keeper_config.KEEPER_PATH, "read_only": True},
+        ],
+        "files": [keeper_config.KEEPER_PATH],
+    }
+
+
 def bundle(
     stack: str,
     semester: Semester,
@@ -164,11 +192,15 @@ def bundle(
     *,
     kubernetes: Mapping[str, Any] | None = None,
     more: Mapping[str, Any] | None = None,
+    keeper: str | None = None,
 ) -> tuple[str, str]:
     """``(settings.json, bundle.json)``. Equal inputs give equal bytes: no change, no diff.
 
-    ``kubernetes``: the settings' section of that name, where students' servers run there; ``more``: further keys.
+    ``kubernetes``: the settings' section of that name, where students' servers run there; ``more``: further keys;
+    ``keeper``: text of the site's keeper.json, by default the cloud's where the semester has a fallback, else "" (no keeper).
     """
+    if keeper is None:
+        keeper = keeper_config.keeper_config(semester, "cloud", images) if semester.fallback else ""
     settings_text = settings(stack, semester, plan, images, kubernetes).model_dump_json(indent=1, exclude_none=True) + "\n"
     document: dict[str, Any] = {
         **(more or {}),
@@ -177,8 +209,10 @@ def bundle(
             {"path": f"{STATE_PATH}/hub", "mode": "0700"},
             {"path": f"{STATE_PATH}/edge", "mode": "0700"},
             {"path": HOMES_PATH, "mode": "0755"},
+            *([{"path": SITE_PATH, "mode": "0700"}] if keeper else []),
         ],
-        "containers": containers(semester, images),
+        "containers": containers(semester, images, keeper=bool(keeper)),
+        **({"texts": {keeper_config.KEEPER_PATH: keeper}} if keeper else {}),
     }
     text = json.dumps(document, sort_keys=True)
     document["revision"] = hashlib.sha256((settings_text + text).encode()).hexdigest()[:16]

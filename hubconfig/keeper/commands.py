@@ -9,6 +9,7 @@ from typing import Any
 
 from . import backup, facts, roles
 from .config import KeeperConfig
+from .doors import Doors
 from .errors import KeeperError
 from .keeper import Beats, run
 from .roles import Claim, SiteState
@@ -114,9 +115,13 @@ def prove(config: KeeperConfig, arguments: argparse.Namespace) -> dict[str, Any]
 
 
 def fence_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[str, Any]:
-    """This site stops writing."""
-    store = Store(config)
-    return brief(store, store.change(lambda state: roles.fence(state, arguments.epoch, arguments.token)))
+    """This site stops writing; the answer comes when hub and students' servers have ended."""
+    store, doors = Store(config), Doors(config)
+    with store.locked() as own:
+        state = own.put(roles.fence(own.state, arguments.epoch, arguments.token))
+        doors.shut(state)
+    doors.end_hub()
+    return {**brief(store, state), **doors.remove_servers()}
 
 
 def promote_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -134,6 +139,7 @@ def promote_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[st
         )
         own.put(state)
         own.grant(store.boottime() + config.lease_ttl_s)
+        Doors(config).open()
     return brief(store, state)
 
 
@@ -149,6 +155,7 @@ def confirm_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[st
     with store.locked() as own:
         state = own.put(roles.confirm(own.state, arguments.by, time.time()))
         own.grant(store.boottime() + config.lease_ttl_s)
+        Doors(config).open()
     return brief(store, state)
 
 
@@ -163,12 +170,7 @@ def trust_key(config: KeeperConfig, arguments: argparse.Namespace) -> dict[str, 
     config.site_path.mkdir(parents=True, exist_ok=True)
     changed = config.host_key() != key
     if changed:
-        write_text(config, key)
+        temporary = config.host_key_file.with_suffix(".new")
+        temporary.write_text(key + "\n")
+        temporary.replace(config.host_key_file)
     return {"changed": changed}
-
-
-def write_text(config: KeeperConfig, key: str) -> None:
-    """The key's file, atomically."""
-    temporary = config.host_key_file.with_suffix(".new")
-    temporary.write_text(key + "\n")
-    temporary.replace(config.host_key_file)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 from .config import KeeperConfig
+from .engine import Engine
 
 HUB_HEALTH = "http://127.0.0.1:8081/hub/health"
 EDGE = ("127.0.0.1", 443)
@@ -51,16 +51,10 @@ def disk(homes: Path) -> dict[str, Any]:
     }
 
 
-def missing_images(config: KeeperConfig) -> list[str]:
+def missing_images(config: KeeperConfig, engine: Engine | None = None) -> list[str]:
     """Which of the images that students' servers need are not on this machine."""
-    if not config.images:
-        return []
-    done = subprocess.run(
-        ["docker", "image", "ls", "--digests", "--no-trunc", "--format", "{{.Repository}}@{{.Digest}}"],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    here = set(done.stdout.split())
-    return [image for image in config.images if image not in here]
+    engine = engine or Engine()
+    return [image for image in config.images if not engine.has_image(image)]
 
 
 def certificate(config: KeeperConfig, address: tuple[str, int] = EDGE) -> tuple[float | None, str]:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from . import lease as leases
 from . import roles
 from .config import KeeperConfig
+from .doors import Doors
 from .errors import KeeperError
 from .lease import Answer
 from .roles import SiteState
@@ -26,6 +27,9 @@ from .store import Store, read_json, write_json
 LOOPS: tuple[str, ...] = ("backup",)
 """Modules of this package with `run(config, stop: threading.Event)`, each a thread of the daemon."""
 PEER_FILE = "peer.json"
+FIRST_ANSWER_S = 5.0
+"""After the start the peer gets this long to answer before people are turned away."""
+FIRST_LOOKS_EVERY_S = 0.2
 
 
 class PeerChannel(Protocol):
@@ -139,36 +143,85 @@ def renew(store: Store, answer: Answer | None) -> leases.Verdict:
     return verdict
 
 
-def run(config: KeeperConfig, open_channel: Callable[[KeeperConfig], PeerChannel] | None = None) -> None:
+class Site:
+    """One site's daemon, a beat at a time. Whatever goes wrong in a beat is told once and tried again in the next."""
+
+    def __init__(self, config: KeeperConfig, *, store: Store | None = None, doors: Doors | None = None) -> None:
+        self.config = config
+        self.store = store or Store(config)
+        self.doors = doors or Doors(config)
+        self.beats = Beats(self.store)
+        self.asked = threading.Event()
+        """The peer has been asked at least once, or there is none to ask."""
+        self._began_s = self.store.boottime()
+        self._cleared = -1
+        self._told: dict[str, str] = {}
+
+    def ask(self, channel: PeerChannel) -> None:
+        """One exchange with the peer."""
+        try:
+            if self.config.host_key():
+                self.beats.hear(channel.exchange(self.beats.hello()))
+                self._tell("peer", "")
+        except (OSError, KeeperError) as error:
+            self._tell("peer", f"the peer does not answer: {error}")
+        self.asked.set()
+
+    def look(self) -> None:
+        """One look at the lease, and the doors as it says."""
+        try:
+            verdict = renew(self.store, self.beats.answer())
+            self._tell("lease", verdict.why_not)
+            # At a start nobody is turned away before the peer could be asked; the hub waits for the lease by itself.
+            self.keep_doors(patient=not self.asked.is_set() and self.store.boottime() < self._began_s + FIRST_ANSWER_S)
+            self._tell("doors", "")
+        except (OSError, KeeperError) as error:
+            self._tell("doors", str(error))
+
+    def keep_doors(self, *, patient: bool = False) -> None:
+        """Open where this site may write, shut where not; a fenced site also ends what its students run."""
+        with self.store.locked() as own:
+            state = own.state
+            if roles.writable(state, lease_fresh=self.store.fresh(state)):
+                self.doors.open()
+                return
+            if state.role == "active" and patient:
+                return
+            self.doors.shut(state)
+        self.doors.end_hub()
+        if state.role == "fenced" and self._cleared != state.epoch:
+            self.doors.remove_servers()
+            self._cleared = state.epoch
+
+    def _tell(self, subject: str, text: str) -> None:
+        if text and text != self._told.get(subject):
+            say(text)
+        self._told[subject] = text
+
+
+def run(config: KeeperConfig, channel: PeerChannel | None = None) -> None:
     """The daemon; returns after SIGTERM."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    store = Store(config)
-    channel = open_channel(config) if open_channel and config.dials else None
+    site = Site(config)
     for name in LOOPS:
         loop = importlib.import_module(f".{name}", __package__).run
         threading.Thread(target=_kept_running, args=(name, loop, config, stop), daemon=True, name=name).start()
-    beats = Beats(store)
-    told = ""
+    if channel is None or not config.dials:
+        site.asked.set()
+    else:
+        # Apart from the lease: a peer that is slow to answer must not let it lapse.
+        threading.Thread(target=_ask_on, args=(site, channel, stop), daemon=True, name="beat").start()
     while not stop.is_set():
-        if channel is not None and config.host_key():
-            try:
-                beats.hear(channel.exchange(beats.hello()))
-            except (OSError, KeeperError) as error:
-                told = _once(told, str(error))
-        try:
-            verdict = renew(store, beats.answer())
-            told = _once(told, verdict.why_not) if verdict.why_not else told
-        except (OSError, KeeperError) as error:
-            told = _once(told, str(error))
-        stop.wait(config.beat_every_s)
+        site.look()
+        stop.wait(config.beat_every_s if site.asked.is_set() else FIRST_LOOKS_EVERY_S)
 
 
-def _once(told: str, text: str) -> str:
-    if text != told:
-        say(text)
-    return text
+def _ask_on(site: Site, channel: PeerChannel, stop: threading.Event) -> None:
+    while not stop.is_set():
+        site.ask(channel)
+        stop.wait(site.config.beat_every_s)
 
 
 def _kept_running(name: str, loop: Callable[..., object], config: KeeperConfig, stop: threading.Event) -> None:

@@ -85,7 +85,11 @@ class Restic:
         self._may_go_on = may_go_on
         cores = os.cpu_count() or 1
         self._environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME", "TZ", "TMPDIR", "SSL_CERT_FILE") if name in os.environ},
+            **{
+                name: os.environ[name]
+                for name in ("PATH", "HOME", "TZ", "TMPDIR", "SSL_CERT_FILE")
+                if name in os.environ
+            },
             # Each container has the same share of the machine, so niceness does not protect the hub: fewer threads do.
             "GOMAXPROCS": str(max(1, cores // 2)),
             "GOGC": "20",  # half the memory, which the hub VM has little of

@@ -10,16 +10,20 @@ from typing import Any
 import pytest
 
 from components.hub_bundle import HUB_IMAGES, bundle, course_images, current
+from components.keeper_config import keeper_config
 from components.plan import plan
 from components.semester import load_stack_file
 from components.semester_access import GoogleAuthenticator
+from hubconfig.keeper.config import parse
 from hubconfig.settings import SettingsError
 
 pytestmark = pytest.mark.unit
 DEMO = load_stack_file(Path("stacks/Pulumi.demo.yaml"))
 PLAN = plan(DEMO)
 DIGEST = "@sha256:" + "a" * 64
+SP16 = load_stack_file(Path("stacks/Pulumi.sp16.yaml"))
 IMAGES = {name: f"10.88.0.2:5000/{name}{DIGEST}" for name in (*HUB_IMAGES, *course_images(DEMO))}
+SP16_IMAGES = {name: f"10.88.0.2:5000/{name}{DIGEST}" for name in (*HUB_IMAGES, *course_images(SP16))}
 
 
 def test_rendering_twice_gives_equal_bytes_and_a_change_gives_another_revision() -> None:
@@ -56,6 +60,30 @@ def test_every_container_is_pinned_and_only_the_hub_gets_the_docker_socket() -> 
     assert sockets == {"hub"}
 
 
+def test_only_a_semester_with_a_fallback_has_a_keeper_and_a_hub_that_asks_for_its_lease() -> None:
+    described = json.loads(bundle("sp16", SP16, plan(SP16), SP16_IMAGES)[1])
+    by_name = {c["name"]: c for c in described["containers"]}
+    assert list(by_name) == ["keeper", "hub", "proxy", "edge"]
+    lease = by_name["hub"]["env"]["SEMESTERHUB_LEASE"]
+    assert any(lease.startswith(f"{m['target']}/") and m["read_only"] for m in by_name["hub"]["mounts"])
+    assert by_name["hub"]["closed_file"] == by_name["proxy"]["closed_file"] and "closed_file" not in by_name["edge"]
+    demo = bundle("demo", DEMO, PLAN, IMAGES, keeper="")[1]
+    assert "keeper" not in demo and "LEASE" not in demo
+
+
+def test_the_keeper_reads_the_configuration_that_is_rendered_for_it() -> None:
+    text = json.loads(bundle("sp16", SP16, plan(SP16), SP16_IMAGES)[1])["texts"]["/etc/semesterhub/keeper.json"]
+    cloud = parse(json.loads(text))
+    fallback = parse(json.loads(keeper_config(SP16, "fallback", SP16_IMAGES)))
+    alone = parse(json.loads(keeper_config(SP16, "fallback", SP16_IMAGES, alone=True)))
+    assert SP16.fallback and cloud.peer and cloud.peer.host == SP16.fallback.host
+    assert (cloud.dials, cloud.first_role, fallback.dials, fallback.first_role) == (True, "active", False, "standby")
+    assert (alone.peer, alone.first_role) == (None, "active")
+    assert cloud.images == () and set(fallback.images) == {SP16_IMAGES[name] for name in course_images(SP16)}
+    elsewhere = {name: reference.replace("10.88.0.2:5000", "registry.test") for name, reference in SP16_IMAGES.items()}
+    assert parse(json.loads(keeper_config(SP16, "fallback", elsewhere))).release == cloud.release
+
+
 def test_no_secret_value_is_in_the_bundle() -> None:
     text = "".join(bundle("demo", DEMO, PLAN, IMAGES))
     assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][1]["secret_env"] == {"CONFIGPROXY_AUTH_TOKEN": "proxy_token"}
@@ -78,15 +106,15 @@ def test_a_clouds_machines_follow_one_object_with_all_they_need() -> None:
     described = document["bundle"]
     assert described["worker_images"] == [f"{ECR}/student{DIGEST}"]
     assert described["secrets_revision"] == "3" and described["store_secrets"] == []
-    assert [c["name"] for c in described["containers"]] == ["hub", "proxy", "edge"]
-    assert described["containers"][2]["env"]["SEMESTERHUB_TLS"] == "hub-admins@example.edu"
+    assert [c["name"] for c in described["containers"]] == ["keeper", "hub", "proxy", "edge"]
+    assert described["containers"][3]["env"]["SEMESTERHUB_TLS"] == "hub-admins@example.edu"
 
 
 def test_a_provider_with_a_client_secret_has_it_fetched_from_the_store_and_nowhere_else() -> None:
     google = GoogleAuthenticator(kind="google", client_id="id", client_secret={"secure": "v1:x"}, hosted_domain=("example.edu",))
     document = in_a_cloud(authenticator=google)
     assert document["bundle"]["store_secrets"] == ["oauth_client_secret"]
-    assert document["bundle"]["containers"][0]["secret_files"] == ["oauth_client_secret"]
+    assert document["bundle"]["containers"][1]["secret_files"] == ["oauth_client_secret"]
     assert "Secret(" not in json.dumps(document) and '"client_secret"' not in json.dumps(document)
 
 
@@ -104,7 +132,8 @@ def test_with_kubernetes_the_hub_knows_its_cluster_and_has_no_docker_socket(stac
     }  # fmt: skip
     planned = plan(semester)
     document = json.loads(current(stack, semester, planned, images, kubernetes=found))
-    assert "docker.sock" not in json.dumps(document["bundle"]) and document["bundle"]["worker_images"] == []
+    sockets = {c["name"] for c in document["bundle"]["containers"] if "docker.sock" in json.dumps(c)}
+    assert sockets == {"keeper"} and document["bundle"]["worker_images"] == []
     cluster = json.loads(document["settings"])["kubernetes"]
     assert cluster["ca_certificate"] == found["ca_certificate"] and cluster["cluster_cidr"] == str(semester.network.cidr)
     assert cluster["pods_max"] >= planned.peak_servers

@@ -8,8 +8,20 @@ from pathlib import Path
 import pytest
 
 from hubconfig.keeper import __main__ as keeper
+from hubconfig.keeper import commands, doors
+from tests.hubconfig.keeper.fakes import FakeEngine
 
 pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """No Docker is touched: a hub that has ended, and two students' servers."""
+    fake = FakeEngine()
+    fake.servers = {"ada": 1, "bob": 2}
+    monkeypatch.setattr(doors, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(commands, "Doors", lambda config: doors.Doors(config, fake, hub=lambda: False))
+    return fake
 
 
 class Site:
@@ -59,9 +71,10 @@ OURS = ("--epoch", "2", "--token", "t1")
 
 
 def test_a_failover_by_its_commands_and_each_of_them_twice(cloud: Site, fallback: Site) -> None:
-    for _ in range(2):
+    for stopped in (2, 0):
         assert fallback(*CLAIM)["claim"]["by"] == "ada"  # type: ignore[index]
-        assert cloud("fence", *OURS)["role"] == "fenced"
+        fenced = cloud("fence", *OURS)
+        assert (fenced["role"], fenced["writable"], fenced["servers_stopped"]) == ("fenced", False, stopped)
         fallback("proof", *OURS, "--how", "ssh", "--detail", "fenced over ssh")
         # the files of epoch 1 never came, and the fallback does not know yet of an epoch 1
         assert fallback("promote", *OURS)["writable"] is True

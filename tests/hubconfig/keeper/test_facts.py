@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from hubconfig.keeper import facts
 from hubconfig.keeper.config import KeeperConfig, parse
+from hubconfig.keeper.engine import Engine
 
 pytestmark = pytest.mark.unit
 
@@ -50,12 +50,13 @@ def test_homes_are_counted_and_the_disk_is_measured(config: KeeperConfig) -> Non
     assert found["users"] == 2 and found["homes_free_bytes"] > 0 and found["homes_used_bytes"] > 0
 
 
-def test_images_that_are_not_here_are_named(config: KeeperConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess([], 0, "r/a@sha256:1\n<none>@<none>\n", "")
+class Docker(Engine):
+    def has_image(self, reference: str) -> bool:
+        return reference == "r/a@sha256:1"
 
-    monkeypatch.setattr(subprocess, "run", run)
-    assert facts.missing_images(config) == ["r/b@sha256:2"]
+
+def test_images_that_are_not_here_are_named(config: KeeperConfig) -> None:
+    assert facts.missing_images(config, Docker()) == ["r/b@sha256:2"]
 
 
 class Edge(BaseRequestHandler):
