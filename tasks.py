@@ -325,6 +325,23 @@ def restore(
 
 
 namespace = Collection(up, preview, refresh, destroy, status, restore, preflight, capacity, test, lint, lock, schema)
+@task(name="show", help={"stack": STACK})
+def dns_show(_context: Context, stack: str = "demo") -> None:
+    """Show where the hub's name leads, for how long resolvers remember it, and whether it could be switched from here."""
+    from operations.dns import tasks as names
+
+    sys.exit(names.show(stack))
+
+
+@task(name="lower-ttl", help={"stack": STACK, "ttl": "seconds (default: `fallback.dns.ttl_s` of the stack file)"})
+def dns_lower_ttl(_context: Context, stack: str = "demo", ttl: int = 0) -> None:
+    """Let resolvers remember the hub's name for a short time only: a day before a planned move."""
+    from operations.dns import tasks as names
+
+    names.lower_ttl(stack, ttl)
+
+
+namespace = Collection(up, preview, refresh, destroy, status, preflight, capacity, test, lint, lock, schema)
 namespace.add_collection(Collection("cost", cost_show, cost_refresh))
 namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_faults, load_preview))
 namespace.add_collection(Collection("semester", semester_new))
@@ -332,3 +349,4 @@ namespace.add_collection(Collection("image", image_build, image_publish, image_l
 namespace.add_collection(
     Collection("backup", backup_now, backup_list, backup_verify, backup_password, backup_credentials)
 )
+namespace.add_collection(Collection("dns", dns_show, dns_lower_ttl))

@@ -237,6 +237,12 @@ class Pulumi:
         config_copy(self.stack, self.place)
         return json.loads(self._aside("stack", "output", "--json", "--show-secrets", "--stack", self.stack) or "{}")
 
+    def secret(self, path: str) -> str:
+        """A secret of the stack file, decrypted, such as `semesterhub:fallback.dns.key_secret`. Never log or print it."""
+        config_copy(self.stack, self.place)
+        self.create()
+        return self._aside("config", "get", "--path", path, "--stack", self.stack).rstrip("\n")
+
     def create(self) -> None:
         """Make the stack in the backend if it is not there."""
         if self.local and self.exists():

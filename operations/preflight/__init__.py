@@ -169,12 +169,14 @@ def _aws(subject: Subject, endpoint: str) -> dict[str, Checks]:
 
 
 def aws_clients(semester: Semester, endpoint: str = "") -> Clients:
-    """Makes boto3 clients in the semester's region: of who is signed in, or (with `endpoint`) of an emulator."""
+    """Makes boto3 clients in the semester's region: of who is signed in, or (with `endpoint`) of an emulator. A semester of
+    another cloud that asks AWS (for a DNS zone) gets the region where AWS's worldwide services are."""
     import boto3
     from botocore.config import Config
 
     keys = ("sandbox", "sandbox") if endpoint else ()
-    session = boto3.Session(*keys, region_name=semester.region)
+    region = semester.region if semester.cloud == "aws" else "us-east-1"
+    session = boto3.Session(*keys, region_name=region)
     patient = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=10, read_timeout=30)
     return lambda service: session.client(service, endpoint_url=endpoint or None, config=patient)
 

@@ -1,4 +1,4 @@
-"""Azure Resource Manager and container registries over plain HTTPS: the few questions a preflight has.
+"""Azure Resource Manager and container registries over plain HTTPS: the few questions and changes that operations have.
 
 The SDKs that could ask them are a hundred megabytes; azure-identity alone signs in, as `az login`, a managed identity or
 the environment say.
@@ -26,11 +26,17 @@ _MANIFESTS = ", ".join(
 
 
 class ArmError(Exception):
-    """Azure's refusal. `status` is the HTTP status, 0 when it did not answer; `code` its own word."""
+    """Azure's refusal. `status` is the HTTP status, 0 when it did not answer; `code` its own word; `after_s`: when it wants
+    to be asked again, if it says so."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, after_s: float = 0.0) -> None:
         super().__init__(f"{code}: {message}" if code else message)
-        self.status, self.code = status, code
+        self.status, self.code, self.after_s = status, code, after_s
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same may be answered in a moment: no answer, too many requests, Azure's own trouble."""
+        return self.status in (0, 408, 429) or self.status >= 500
 
 
 Token = Callable[[str], str]
@@ -54,7 +60,7 @@ def signed_in() -> Token:
 
 
 class Arm:
-    """Reads from Azure Resource Manager."""
+    """Azure Resource Manager as one signed-in person reads and changes it."""
 
     def __init__(self, token: Token, endpoint: str = MANAGEMENT) -> None:
         self._token, self._endpoint = token, endpoint.rstrip("/")
@@ -72,6 +78,14 @@ class Arm:
             found += page.get("value", ())
         return found
 
+    def change(
+        self, method: str, path: str, version: str, body: Any = None, *, match: str = "", **parameters: str
+    ) -> dict[str, Any]:
+        """PUT, PATCH, POST or DELETE; what Azure answers at once. Slow work is not waited for: look at the resource.
+        `match`: only if the resource still has this etag; `-`: only if there is none. Raises ArmError (412 when not)."""
+        conditions = {} if not match else {"If-None-Match": "*"} if match == "-" else {"If-Match": match}
+        return self._ask(method, f"{self._endpoint}{path}", {"api-version": version, **parameters}, body, conditions)
+
     def who(self) -> str:
         """Name, application or object id of who is signed in. Raises ArmError."""
         claims = self._token(f"{MANAGEMENT}/.default").split(".")[1:2]
@@ -82,19 +96,30 @@ class Arm:
         return str(read.get("upn") or read.get("appid") or read.get("oid") or "somebody")
 
     def _read(self, url: str, parameters: dict[str, str]) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self._token(f'{MANAGEMENT}/.default')}"}
+        return self._ask("GET", url, parameters, None, {})
+
+    def _ask(
+        self, method: str, url: str, parameters: dict[str, str], body: Any, conditions: dict[str, str]
+    ) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._token(f'{MANAGEMENT}/.default')}", **conditions}
         try:
-            answer = requests.get(url, params=parameters, headers=headers, timeout=TIMEOUT_S)
+            answer = requests.request(method, url, params=parameters, headers=headers, json=body, timeout=TIMEOUT_S)
         except requests.RequestException as error:
             raise ArmError(0, "", f"Azure does not answer: {error}") from None
         try:
-            body = answer.json()
+            read = answer.json()
         except ValueError:
-            body = {}
+            read = {}
         if not answer.ok:
-            said = body.get("error") or {} if isinstance(body, dict) else {}
-            raise ArmError(answer.status_code, str(said.get("code", "")), str(said.get("message", answer.reason)))
-        return body if isinstance(body, dict) else {}
+            said = read.get("error") or {} if isinstance(read, dict) else {}
+            after = answer.headers.get("Retry-After", "")
+            raise ArmError(
+                answer.status_code,
+                str(said.get("code", "")),
+                str(said.get("message", answer.reason)),
+                float(after) if after.isdigit() else 0.0,
+            )
+        return read if isinstance(read, dict) else {}
 
 
 REGISTRY_USER = "00000000-0000-0000-0000-000000000000"
