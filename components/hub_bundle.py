@@ -42,6 +42,7 @@ def settings(
     plan: Plan,
     images: Mapping[str, str],
     kubernetes: Mapping[str, Any] | None = None,
+    server_role: str = "worker",
 ) -> HubSettings:
     """The hub's settings; ``images`` maps catalogue names to references by digest."""
     return parse_settings(
@@ -51,6 +52,7 @@ def settings(
             "hub_url": semester.hub_url,
             "hub_ip": plan.hub_ip,
             "orchestrator": semester.orchestrator,
+            "server_role": server_role,
             "courses": [
                 {
                     "id": course.id,

@@ -33,12 +33,12 @@ class Node:
     state: str
     availability: str
     memory_mib: int
-    """What it advertises for student servers, MiB."""
+    """What it advertises for student servers, MiB; 0 on a hub VM that has workers."""
 
     @property
     def takes_servers(self) -> bool:
         """Whether Swarm would place a new student server here."""
-        return self.role == "worker" and self.state == "ready" and self.availability == "active"
+        return self.memory_mib > 0 and self.state == "ready" and self.availability == "active"
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ if settings.orchestrator == "swarm":
     from hubconfig.spawner import SemesterSpawner
 
     c.JupyterHub.spawner_class = SemesterSpawner
+    c.SemesterSpawner.placement_constraints = [f"node.role=={settings.server_role}"]
 else:
     # Only here: kubernetes_asyncio alone costs a second of every start.
     from hubconfig import kube_spawner

@@ -257,6 +257,9 @@ class HubSettings(_Model):
     hub_ip: str = Field(description="The hub VM's address inside the cluster; student servers call it.")
     hub_api_port: int = Field(default=8081, ge=1, le=65535)
     orchestrator: Literal["swarm", "kubernetes"] = "swarm"
+    server_role: Literal["worker", "manager"] = Field(
+        default="worker", description="Swarm nodes of this role run students' servers; manager where there is one machine."
+    )
     kubernetes: KubernetesSettings | None = None
     courses: tuple[CourseSettings, ...] = Field(min_length=1)
     admission: AdmissionSettings = AdmissionSettings()

@@ -93,11 +93,12 @@ def swarm_state() -> dict[str, object]:
 
 
 def form_swarm(node: NodeConfig, store: SecretStore) -> None:
-    """Manager side: one Swarm, its own availability drained (no student server here), the join token stored."""
+    """Manager side: one Swarm, its own availability drained (unless students' servers are here), the join token stored."""
     if swarm_state()["LocalNodeState"] != "active":
         docker("swarm", "init", "--advertise-addr", node.hub_ip, "--task-history-limit", "1")
         docker("swarm", "update", "--dispatcher-heartbeat", "3s")
-    docker("node", "update", "--availability", "drain", str(swarm_state()["NodeID"]))
+    availability = "active" if node.student_memory_mib else "drain"
+    docker("node", "update", "--availability", availability, str(swarm_state()["NodeID"]))
     token = docker("swarm", "join-token", "-q", "worker").strip()
     if store.get("join-token") != token:
         store.put("join-token", token)

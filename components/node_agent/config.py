@@ -26,7 +26,7 @@ class NodeConfig:
     """One machine's part in the cluster. Nothing in it is secret."""
 
     role: str
-    """``hub`` (Swarm manager, runs no student server) or ``worker``."""
+    """``hub`` (Swarm manager; runs no student server, unless it is the only machine) or ``worker``."""
     hub_ip: str
     cluster_cidr: str
     bridge_cidr: str
@@ -34,7 +34,7 @@ class NodeConfig:
     hub_api_port: int
     registry_port: int
     student_memory_mib: int
-    """Memory this node offers to student servers; 0 on the hub VM."""
+    """Memory this node offers to student servers; 0 on a hub VM that has workers."""
     secret_store: str
     """Where the join token is kept: ``file:/<directory>`` on the local cloud, ``ssm:<region>:/semesterhub/<stack>``, or
     ``keyvault:https://<vault>.vault.azure.net`` (Key Vault has no ``_`` in names: ``oauth-client-secret`` there)."""

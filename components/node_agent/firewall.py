@@ -35,7 +35,11 @@ def forward_rules(node: NodeConfig) -> list[str]:
 def input_rules(node: NodeConfig) -> list[str]:
     """What may be opened on the machine itself."""
     rules = ["-i lo -j RETURN", "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN"]
-    rules += [f"-i {bridge} -j DROP" for bridge in STUDENT_BRIDGES]
+    for bridge in STUDENT_BRIDGES:
+        if node.is_hub and node.student_memory_mib:
+            # The only machine: the hub that its students call is behind this chain, not behind the other.
+            rules.append(f"-i {bridge} -d {node.hub_ip}/32 -p tcp --dport {node.hub_api_port} -j RETURN")
+        rules.append(f"-i {bridge} -j DROP")
     for protocol, ports in SWARM_PORTS.items():
         rules += [f"-s {node.cluster_cidr} -p {protocol} --dport {port} -j RETURN" for port in ports]
     if node.is_hub:

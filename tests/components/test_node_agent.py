@@ -236,3 +236,25 @@ def test_forget_leaves_a_live_node_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(swarm, "docker", lambda *words, **_: calls.append(" ".join(words)) or "")
     assert swarm.forget("worker-1") == 1
     assert calls == ["node rm --force old"]
+
+
+def test_the_only_machine_lets_its_students_reach_the_hub_and_nothing_else_of_it() -> None:
+    alone = node("hub", student_memory_mib=4096, hub_ip="172.30.0.1", cluster_cidr="172.30.0.0/22")
+    asks = {"i": "docker0", "s": "172.30.0.5", "d": "172.30.0.1", "p": "tcp", "state": "NEW"}
+    rules = firewall.input_rules(alone)
+    assert verdict(rules, **asks, dport=8081) == "RETURN"
+    assert {verdict(rules, **asks, dport=port) for port in (22, 443, 2377, 5000, 8001)} == {"DROP"}
+    assert verdict(firewall.input_rules(node("hub")), **{**asks, "d": "10.88.0.2"}, dport=8081) == "DROP"
+    outside = {"i": "eth0", "s": "192.0.2.7", "d": "192.0.2.80", "p": "tcp", "state": "NEW"}
+    assert [verdict(rules, **outside, dport=port) for port in (443, 8081, 5000)] == ["RETURN", "DROP", "DROP"]
+
+
+@pytest.mark.parametrize(("memory_mib", "availability"), [(0, "drain"), (4096, "active")])
+def test_a_manager_takes_students_only_where_it_is_the_only_machine(
+    memory_mib: int, availability: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(boot, "swarm_state", lambda: {"LocalNodeState": "active", "NodeID": "n1"})
+    monkeypatch.setattr(boot, "docker", lambda *words, **_: asked.append(words) or "token")
+    boot.form_swarm(node("hub", student_memory_mib=memory_mib), secretstore.FileStore(tmp_path))
+    assert ("node", "update", "--availability", availability, "n1") in asked

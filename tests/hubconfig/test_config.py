@@ -6,12 +6,14 @@ import json
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from traitlets.config import PyFileConfigLoader
 
+from hubconfig.cluster import Node
 from hubconfig.routes import GuardedProxy
 from hubconfig.spawner import SemesterSpawner
 from tests.hubconfig.fakes import raw_settings
@@ -119,3 +121,17 @@ def test_the_database_is_prepared_for_readers_beside_the_writer(load: Any, tmp_p
 def test_a_wrong_file_stops_the_hub_with_one_sentence(load: Any) -> None:
     with pytest.raises(SystemExit, match=r"JupyterHub cannot start: .*hub_ip = 'x'"):
         load(hub_ip="x")
+
+
+@pytest.mark.parametrize(("settings", "role"), [({}, "worker"), ({"server_role": "manager"}, "manager")])
+def test_servers_are_placed_on_workers_and_on_the_manager_where_it_is_the_only_machine(
+    load: Any, settings: dict[str, Any], role: str
+) -> None:
+    assert load(**settings).SemesterSpawner.placement_constraints == [f"node.role=={role}"]
+
+
+def test_a_node_takes_servers_when_it_offers_memory_for_them_whatever_its_role() -> None:
+    manager = Node("n1", "hub", "172.30.0.1", role="manager", state="ready", availability="active", memory_mib=512)
+    assert manager.takes_servers and replace(manager, role="worker").takes_servers
+    assert not replace(manager, memory_mib=0).takes_servers
+    assert not replace(manager, availability="drain").takes_servers and not replace(manager, state="down").takes_servers
