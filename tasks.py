@@ -324,7 +324,6 @@ def restore(
     backup.restore(stack, user, at, everybody=all, into=into)
 
 
-namespace = Collection(up, preview, refresh, destroy, status, restore, preflight, capacity, test, lint, lock, schema)
 @task(name="show", help={"stack": STACK})
 def dns_show(_context: Context, stack: str = "demo") -> None:
     """Show where the hub's name leads, for how long resolvers remember it, and whether it could be switched from here."""
@@ -341,7 +340,7 @@ def dns_lower_ttl(_context: Context, stack: str = "demo", ttl: int = 0) -> None:
     names.lower_ttl(stack, ttl)
 
 
-namespace = Collection(up, preview, refresh, destroy, status, preflight, capacity, test, lint, lock, schema)
+namespace = Collection(up, preview, refresh, destroy, status, restore, preflight, capacity, test, lint, lock, schema)
 namespace.add_collection(Collection("cost", cost_show, cost_refresh))
 namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_faults, load_preview))
 namespace.add_collection(Collection("semester", semester_new))
