@@ -55,6 +55,8 @@ def brief(store: Store, state: SiteState) -> dict[str, Any]:
         "seen_epoch": state.seen_epoch,
         "writable": roles.writable(state, lease_fresh=fresh),
         "claim": roles.to_json(state)["claim"],
+        "claim_holds": state.claim is not None and state.claim.boot == store.boot,
+        "proof_holds": state.proof is not None and state.proof.boot == store.boot,
     }
 
 
@@ -88,7 +90,7 @@ def status(config: KeeperConfig, _: argparse.Namespace) -> dict[str, Any]:
 def claim(config: KeeperConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """This site is about to be promoted by that command."""
     store, now = Store(config), time.time()
-    wanted = Claim(arguments.token, arguments.by, now, arguments.epoch, arguments.kind)
+    wanted = Claim(arguments.token, arguments.by, now, arguments.epoch, arguments.kind, store.boot)
 
     def transition(state: SiteState) -> SiteState:
         age_s = now - state.claim.at if state.claim else 0
@@ -138,7 +140,7 @@ def promote_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[st
             older_files=arguments.older_files,
         )
         own.put(state)
-        own.grant(store.boottime() + config.lease_ttl_s)
+        own.grant_now()
         Doors(config).open()
     return brief(store, state)
 
@@ -154,7 +156,7 @@ def confirm_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[st
     store = Store(config)
     with store.locked() as own:
         state = own.put(roles.confirm(own.state, arguments.by, time.time()))
-        own.grant(store.boottime() + config.lease_ttl_s)
+        own.grant_now()
         Doors(config).open()
     return brief(store, state)
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from . import lease as leases
@@ -20,7 +21,7 @@ from . import roles
 from .config import KeeperConfig
 from .doors import Doors
 from .errors import KeeperError
-from .lease import Answer
+from .lease import Answer, Talk
 from .roles import SiteState
 from .store import Store, read_json, write_json
 
@@ -46,11 +47,7 @@ def say(text: str) -> None:
 
 
 class Beats:
-    """What one site says to the other and makes of what it hears; the same on both sides.
-
-    A hello carries a number that was never used before, and the newest one heard. Only a hello that brings back a number of
-    this boot counts as an answer: it cannot be an old one.
-    """
+    """What one site says to the other and makes of what it hears (:class:`.lease.Talk`); the same on both sides."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -58,16 +55,16 @@ class Beats:
 
     def hello(self, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """This site's hello, to be sent now. ``more``: further keys, such as the revision."""
-        state = self._store.read()
-        said = self._read()
-        nonce, asked_s = secrets.token_hex(8), self._store.boottime()
-        asked = [*said.get("asked", []), [nonce, asked_s]][-8:]
-        self._write({**said, "asked": asked})
+        number = secrets.token_hex(8)
+        with self._store.locked() as own:
+            state, said = own.state, self._read()
+            talk = _talk(said).ask(number, self._store.boottime())
+            self._write({**said, **asdict(talk)})
         return {
             **roles.hello(state, writable=roles.writable(state, lease_fresh=self._store.fresh(state))),
             "watermark": read_json(self._store.config.watermark_file),
-            "nonce": nonce,
-            "echo": said.get("heard_nonce", ""),
+            "nonce": number,
+            "echo": talk.echo,
             **(more or {}),
         }
 
@@ -78,17 +75,14 @@ class Beats:
                 raise KeeperError(
                     f"the peer says that it is the {hello['site']} site too; check `site` in keeper.json on both"
                 )
-            state = self._store.change(lambda present: roles.hear(present, hello))
+            with self._store.locked() as own:
+                state = own.put(roles.hear(own.state, hello))
+                talk = _talk(self._read()).heard(hello)
+                self._write({**asdict(talk), "hello": dict(hello), "heard_s": self._store.boottime()})
         except (KeyError, TypeError, ValueError) as error:
             raise KeeperError(
                 f"the peer's hello cannot be read ({error!r}); both sites must run the same revision"
             ) from None
-        said = self._read()
-        asked_s = dict(said.get("asked", [])).get(hello.get("echo", ""))
-        said |= {"heard_nonce": hello.get("nonce", ""), "hello": dict(hello), "heard_s": self._store.boottime()}
-        if asked_s is not None:
-            said |= {"answer": dict(hello), "asked_s": max(asked_s, said.get("asked_s", 0))}
-        self._write(said)
         return state
 
     def serve(self, hello: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -98,11 +92,10 @@ class Beats:
 
     def answer(self) -> Answer | None:
         """The newest answer of the peer in this boot."""
-        said = self._read()
-        return Answer(said["asked_s"], said["answer"]) if "answer" in said else None
+        return _talk(self._read()).answer
 
     def last(self) -> tuple[dict[str, Any] | None, float | None]:
-        """The peer's last hello and how many seconds ago it was heard."""
+        """The peer's last hello in this boot and how many seconds ago it was heard."""
         said = self._read()
         if "hello" not in said:
             return None, None
@@ -116,6 +109,12 @@ class Beats:
         write_json(self._file, {**said, "boot": self._store.boot}, durable=False)
 
 
+def _talk(said: Mapping[str, Any]) -> Talk:
+    answer = said.get("answer")
+    asked = tuple((str(number), float(at_s)) for number, at_s in said.get("asked", []))
+    return Talk(asked, said.get("echo", ""), Answer(answer["asked_s"], answer["hello"]) if answer else None)
+
+
 def alone(config: KeeperConfig, state: SiteState) -> bool:
     """No peer is known to this site, so nobody else can have been promoted."""
     return not state.met and not state.claim and not config.host_key()
@@ -123,23 +122,20 @@ def alone(config: KeeperConfig, state: SiteState) -> bool:
 
 def renew(store: Store, answer: Answer | None) -> leases.Verdict:
     """One look at the lease: renewed, or let go."""
-    config = store.config
     with store.locked() as own:
-        state, now_s = own.state, store.boottime()
-        fresh = store.fresh(state)
-        verdict = leases.judge(
-            state,
-            fresh=fresh,
+        state, lease, verdict = leases.beat(
+            own.state,
+            store.lease(),
+            boot=store.boot,
+            now_s=store.boottime(),
+            ttl_s=store.config.lease_ttl_s,
             answer=answer,
-            alone=alone(config, state),
-            now_s=now_s,
-            ttl_s=config.lease_ttl_s,
+            alone=alone(store.config, own.state),
+            lineage=secrets.token_hex(8),
         )
-        if verdict.renew:
-            own.put(roles.resume(state))
-            own.grant(verdict.until_s)
-        elif not fresh:
-            own.put(roles.lapse(state))
+        own.put(state)
+        if verdict.renew and lease is not None:
+            own.grant(lease)
     return verdict
 
 

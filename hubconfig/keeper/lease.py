@@ -10,14 +10,17 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from . import roles
 from .roles import SiteState
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 MARK_FILE = "boot"
+KEPT_NUMBERS = 8
+"""An answer to a hello before these is too old for any lease."""
 
 
 def boottime() -> float:
@@ -72,6 +75,32 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Talk:
+    """What was said between the sites in this boot, both sides alike.
+
+    A hello carries a number that was never used before, and the newest number heard. Only a hello that brings back a number
+    of this boot is an answer: it was said after this site asked, however late it arrives.
+    """
+
+    asked: tuple[tuple[str, float], ...] = ()
+    """The newest numbers and when they were said, CLOCK_BOOTTIME."""
+    echo: str = ""
+    """The peer's newest number."""
+    answer: Answer | None = None
+
+    def ask(self, number: str, now_s: float) -> Talk:
+        """A hello with this number is about to be sent."""
+        return replace(self, asked=(*self.asked[1 - KEPT_NUMBERS :], (number, now_s)))
+
+    def heard(self, hello: Mapping[str, Any]) -> Talk:
+        """A hello of the peer has come."""
+        asked_s = dict(self.asked).get(str(hello["echo"]))
+        newer = asked_s is not None and (self.answer is None or asked_s >= self.answer.asked_s)
+        answer = Answer(asked_s, dict(hello)) if asked_s is not None and newer else self.answer
+        return replace(self, echo=str(hello["nonce"]), answer=answer)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Whether the active site's lease is renewed, and why not."""
 
@@ -116,3 +145,22 @@ def judge(state: SiteState, *, fresh: bool, answer: Answer | None, alone: bool, 
             "back again, or `confirm` to begin anew with the files that are here",
         )
     return Verdict(True, answer.asked_s + ttl_s)
+
+
+def beat(
+    state: SiteState,
+    lease: Lease | None,
+    *,
+    boot: str,
+    now_s: float,
+    ttl_s: float,
+    answer: Answer | None,
+    alone: bool,
+    lineage: str,
+) -> tuple[SiteState, Lease | None, Verdict]:
+    """One look at the lease: state and lease that stand then. ``lineage``: see :func:`.roles.resume`."""
+    fresh = lease is not None and lease.fresh(boot, now_s) and lease.epoch == state.epoch
+    verdict = judge(state, fresh=fresh, answer=answer, alone=alone, now_s=now_s, ttl_s=ttl_s)
+    if verdict.renew:
+        return roles.resume(state, lineage), Lease(boot, verdict.until_s, state.epoch), verdict
+    return (state, lease, verdict) if fresh else (roles.lapse(state), None, verdict)

@@ -28,6 +28,9 @@ class Claim:
     epoch: int
     kind: str
     """``failover``, ``failback`` or ``drill``."""
+    boot: str
+    """This machine's boot (:func:`.lease.boot_mark`). What the command saw of the other site before is old news after a restart
+    of this one: meanwhile somebody may have made sure that *this* site was off, and let the other one go on."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Proof:
     detail: str
     at: float
     boot: str
-    """This machine's boot (:func:`.lease.boot_mark`). Who was off may have missed that the other site was promoted again."""
+    """As the claim's."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class SiteState:
     """Has had a lease. A machine made anew from nothing has not, and must not write over what its peer holds."""
     met: bool = False
     """Has heard from its peer, ever."""
+    lineage: str = ""
+    """Name of the class's files since their beginning; a machine that began anew has another one and must not copy over."""
     confirmed: Mapping[str, Any] | None = None
     """Last `confirm`: by whom and when."""
 
@@ -101,6 +106,8 @@ def hello(state: SiteState, *, writable: bool) -> dict[str, Any]:
         "epoch": state.epoch,
         "seen_epoch": state.seen_epoch,
         "active_epoch": state.active_epoch,
+        "data_epoch": state.data_epoch,
+        "lineage": state.lineage,
         "writable": writable,
         "claim": {"epoch": claim.epoch, "by": claim.by, "at": claim.at, "kind": claim.kind} if claim else None,
         "proof_epoch": proof.epoch if proof and claim and proof.epoch == claim.epoch else 0,
@@ -115,6 +122,7 @@ def hear(state: SiteState, peer: Mapping[str, Any]) -> SiteState:
         met=True,
         seen_epoch=max(state.seen_epoch, int(peer["seen_epoch"])),
         active_epoch=max(state.active_epoch, int(peer["active_epoch"])),
+        lineage=state.lineage or str(peer["lineage"]),
     )
     if state.role != "active":
         return raised
@@ -128,10 +136,13 @@ def hear(state: SiteState, peer: Mapping[str, Any]) -> SiteState:
 
 
 def claim(state: SiteState, wanted: Claim, *, take_over: bool = False, age_s: float = 0) -> SiteState:
-    """A command announces itself on the site that it will promote. Asking again with the same token changes nothing."""
+    """A command announces itself on the site that it will promote. Asking again with the same token changes nothing, but
+    after a restart of this machine the command has to fence the other site again."""
     present = state.claim
-    if present and present.token == wanted.token and present.epoch == wanted.epoch:
-        return state
+    if present and (present.token, present.epoch) == (wanted.token, wanted.epoch):
+        if state.role == "active" or present.boot == wanted.boot:
+            return state
+        return replace(state, claim=replace(present, boot=wanted.boot), proof=None)
     if state.role == "active":
         raise KeeperError(
             f"the {state.site} site is already active (epoch {state.epoch}), so there is nothing to hand over to it; "
@@ -144,14 +155,16 @@ def claim(state: SiteState, wanted: Claim, *, take_over: bool = False, age_s: fl
         )
     if wanted.epoch <= state.seen_epoch:
         raise KeeperError(_old(state, wanted.epoch))
-    return replace(state, claim=wanted, proof=None, seen_epoch=wanted.epoch)
+    return replace(state, claim=wanted, proof=None, seen_epoch=wanted.epoch, met=True)
 
 
 def prove(state: SiteState, epoch: int, token: str, how: str, detail: str, *, at: float, boot: str) -> SiteState:
     """On the target: the other site cannot write any more."""
-    _own_claim(state, epoch, token)
+    holder = _own_claim(state, epoch, token)
     if state.seen_epoch > epoch:
         raise KeeperError(_old(state, epoch))
+    if holder.boot != boot:
+        raise KeeperError(_restarted(state, epoch))
     present = state.proof
     if present and (present.epoch, present.how, present.boot) == (epoch, how, boot):
         return state
@@ -198,15 +211,13 @@ def promote(
             "fence it first"
         )
     if state.proof.boot != boot:
+        raise KeeperError(_restarted(state, epoch))
+    # A handover means that somebody was active before, so at least in epoch 1, even if this site never heard of it.
+    held, newest = max(state.data_epoch, watermark_epoch), max(state.active_epoch, 1)
+    if held < newest and not older_files:
         raise KeeperError(
-            f"the {state.site} site is not promoted in epoch {epoch}: it has restarted since the other site was fenced and may "
-            "have missed news; fence the other site again, then promote"
-        )
-    held = max(state.data_epoch, watermark_epoch)
-    if held < state.active_epoch and not older_files:
-        raise KeeperError(
-            f"the {state.site} site is not promoted: its files are of epoch {held}, the class last worked in epoch "
-            f"{state.active_epoch}; let it catch up first (`./hub replicate`), or say --older-files to go on without those"
+            f"the {state.site} site is not promoted: its files are {f'of epoch {held}' if held else 'not the class’s'}, and the class "
+            f"last worked in epoch {newest}; let it catch up first (`./hub replicate`), or say --older-files to go on without"
         )
     return replace(
         state,
@@ -242,11 +253,19 @@ def lapse(state: SiteState) -> SiteState:
     return state if state.lapsed else replace(state, lapsed=True)
 
 
-def resume(state: SiteState) -> SiteState:
-    """The lease begins (again), after the peer was asked or where there is none."""
+def resume(state: SiteState, lineage: str) -> SiteState:
+    """The lease begins (again), after the peer was asked or where there is none. ``lineage``: for a class that begins here."""
     if state.role != "active":
         raise KeeperError(f"the {state.site} site is {state.role}; only an active one has a lease")
-    return replace(state, lapsed=False, tried=True, data_epoch=max(state.data_epoch, state.epoch))
+    if not state.lapsed and state.tried and state.lineage and state.data_epoch >= state.epoch:
+        return state
+    return replace(
+        state,
+        lapsed=False,
+        tried=True,
+        data_epoch=max(state.data_epoch, state.epoch),
+        lineage=state.lineage or lineage,
+    )
 
 
 def rejoined(state: SiteState) -> SiteState:
@@ -261,30 +280,48 @@ def writable(state: SiteState, *, lease_fresh: bool) -> bool:
     return state.role == "active" and lease_fresh and not state.lapsed and state.epoch >= state.active_epoch
 
 
-def refuses_push(state: SiteState, sender_role: str, sender_epoch: int, *, token: str = "") -> str:
-    """Why this site takes no files from that sender; "" when it does.
+def refuses_push(state: SiteState, sender: Mapping[str, Any], *, token: str = "", watermark_epoch: int = 0) -> str:
+    """Why this site takes no files from the sender of that hello; "" when it does.
 
     It takes them from the active site of the newest epoch, and from a fenced one for the last sync of its own handover:
-    then ``sender_epoch`` is the epoch that it was fenced for and ``token`` that of the claim here.
+    then ``token`` is that of the claim here, and the sender was fenced for that claim's epoch. What is copied replaces what
+    is here, so never from a site whose files are older (``watermark_epoch``: of this site's watermark), or another class's.
     """
+    role, epoch = str(sender["role"]), int(sender["epoch"])
     if state.role == "active":
         return f"the {state.site} site is active itself (epoch {state.epoch})"
-    if sender_role == "active":
-        if sender_epoch < state.active_epoch:
-            return f"the sender is active in epoch {sender_epoch}, but epoch {state.active_epoch} is known here"
+    if state.lineage and sender["lineage"] != state.lineage:
+        return (
+            f"the {state.site} site holds the files of a class that began elsewhere; if they may go, bring this site up anew "
+            "(`./hub fallback.destroy`, `./hub fallback.up`), else move the class here first"
+        )
+    held = max(state.data_epoch, watermark_epoch)
+    if int(sender["data_epoch"]) < held:
+        return f"the sender's files are of epoch {sender['data_epoch']}, those here of epoch {held}"
+    if role == "active":
+        if epoch < state.active_epoch:
+            return f"the sender is active in epoch {epoch}, but epoch {state.active_epoch} is known here"
         return ""
-    if sender_role == "fenced" and state.claim and state.claim.token == token and state.claim.epoch == sender_epoch:
+    if role == "fenced" and state.claim and state.claim.token == token and state.claim.epoch == epoch:
         return ""
-    return f"the sender is {sender_role} (epoch {sender_epoch}); only the active site's files are taken"
+    return f"the sender is {role} (epoch {epoch}); only the active site's files are taken"
 
 
-def _own_claim(state: SiteState, epoch: int, token: str) -> None:
+def _own_claim(state: SiteState, epoch: int, token: str) -> Claim:
     present = state.claim
     if present is None or present.token != token or present.epoch != epoch:
         holder = f"it belongs to {present.by} in epoch {present.epoch}" if present else "there is none"
         raise KeeperError(
             f"this command has no claim on the {state.site} site for epoch {epoch}: {holder}; run the command again from its start"
         )
+    return present
+
+
+def _restarted(state: SiteState, epoch: int) -> str:
+    return (
+        f"the {state.site} site has restarted since it was claimed for epoch {epoch}, and may have missed news; claim it again, "
+        "fence the other site again, then go on"
+    )
 
 
 def _old(state: SiteState, epoch: int) -> str:

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +142,16 @@ class Locked:
             self.state = state
         return state
 
-    def grant(self, until_s: float) -> None:
-        """The lease holds until that moment of CLOCK_BOOTTIME."""
-        document = {"boot_id": self._store.boot, "until_boottime_s": until_s, "epoch": self.state.epoch}
-        write_json(self._store._lease_file, document, mode=0o644, durable=False)  # no lease survives a crash anyway
+    def grant(self, lease: Lease) -> None:
+        """That lease holds from now on."""
+        write_json(
+            self._store._lease_file, asdict(lease), mode=0o644, durable=False
+        )  # no lease survives a crash anyway
+
+    def grant_now(self) -> None:
+        """A whole lease from now on, for the epoch that the site is active in."""
+        until_s = self._store.boottime() + self._store.config.lease_ttl_s
+        self.grant(Lease(self._store.boot, until_s, self.state.epoch))
 
     def drop_lease(self) -> None:
         """Ends the lease now."""
