@@ -97,8 +97,11 @@ def write(name: str, changes: Mapping[str, Any], *, like: str = "demo") -> Path:
     document = yaml.safe_load(path_of(like).read_text("utf-8"))
     config: dict[str, Any] = document["config"]
     config["semesterhub:domain"] = f"{name}.localhost"
-    config["semesterhub:network"] = {**(config.get("semesterhub:network") or {}), "cidr": str(free_network())}
-    https, registry = free_ports(2)
+    network = free_network()
+    config["semesterhub:network"] = {**(config.get("semesterhub:network") or {}), "cidr": str(network)}
+    https, registry, ssh, names = free_ports(4)
+    if fallback := config.get("semesterhub:fallback"):
+        config["semesterhub:fallback"] = own_fallback(name, fallback, str(next(network.hosts())), ssh, names)
     config["semesterhub:local"] = {
         **(config.get("semesterhub:local") or {}),
         "https_port": https,
@@ -108,6 +111,15 @@ def write(name: str, changes: Mapping[str, Any], *, like: str = "demo") -> Path:
     set_keys(config, changes)
     _save(name, document, os.getpid())
     return stack_file(name)
+
+
+def own_fallback(name: str, fallback: dict[str, Any], host: str, ssh: int, names: int) -> dict[str, Any]:
+    """The same with a machine, a name server, a zone and keys of the stack's own."""
+    here = f".semesterhub/fallback/{name}"
+    changed = {**fallback, "host": host, "port": ssh, "ssh_key": f"{here}/id_ed25519"}
+    if dns := fallback.get("dns"):
+        changed["dns"] = {**dns, "port": names, "zone": f"{name}.localhost", "key_file": f"{here}/dns.key"}
+    return changed
 
 
 def _save(name: str, document: dict[str, Any], owner: int) -> None:

@@ -69,7 +69,7 @@ def _launch(name: str, inputs: Mapping[str, Any], labels: Mapping[str, str], bin
             ports=[(p["container_port"], "tcp") for p in inputs["ports"]],
             host_config=host_config,
             networking_config=api.create_networking_config(
-                {inputs["network"]: api.create_endpoint_config(ipv4_address=inputs["ip"])}
+                {inputs["network"]: api.create_endpoint_config(ipv4_address=inputs["ip"] or None)}
             ),
         )
     instance = owned.spec_hash({"user_data": inputs["user_data"], "name": name})
