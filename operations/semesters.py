@@ -66,6 +66,7 @@ def new_semester(
         https_port = _free_port(_FIRST_HTTPS_PORT, taken)
         registry_port = _free_port(_FIRST_REGISTRY_PORT, {*taken, https_port})
         values |= {("local", "https_port"): str(https_port), ("local", "registry_port"): str(registry_port)}
+        values |= _own_fallback(model, others, stack, domain, cidr)
     text = _without_introduction(original.read_text(encoding="utf-8"), stack)
     text = _with_values(text, values)
     text = text.replace(model.hub_url, f"https://{domain}" + (f":{https_port}" if https_port else ""))
@@ -76,6 +77,29 @@ def new_semester(
         except FileExistsError:
             raise UserError(f"{path.name} exists already. Edit it, or choose another name.") from None
     return NewSemester(path, domain, cidr, https_port, registry_port)
+
+
+def _own_fallback(
+    model: Semester, others: list[Semester], stack: str, domain: str, cidr: ipaddress.IPv4Network
+) -> dict[tuple[str, ...], str]:
+    """A local semester's second machine and name server: at addresses, ports, with keys of the new semester."""
+    if model.fallback is None:
+        return {}
+    here = f".semesterhub/fallback/{stack}"
+    known = [other.fallback for other in others if other.fallback]
+    values = {
+        ("fallback", "host"): str(next(cidr.hosts())),
+        ("fallback", "port"): str(_free_port(model.fallback.port, {fallback.port for fallback in known})),
+        ("fallback", "ssh_key"): f"{here}/id_ed25519",
+    }
+    if model.fallback.dns and model.fallback.dns.provider == "rfc2136":
+        taken = {f.dns.port for f in known if f.dns and f.dns.provider == "rfc2136"}
+        values |= {
+            ("fallback", "dns", "port"): str(_free_port(model.fallback.dns.port, taken)),
+            ("fallback", "dns", "zone"): domain,
+            ("fallback", "dns", "key_file"): f"{here}/dns.key",
+        }
+    return values
 
 
 def _check_names(stack: str, like: str, path: Path, stacks_dir: Path) -> None:

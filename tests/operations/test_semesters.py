@@ -34,6 +34,12 @@ def test_a_new_local_semester_collides_with_no_other(stacks: Path) -> None:
     ports = [port for semester in made for port in (semester.local.https_port, semester.local.registry_port)]
     assert len(set(ports)) == 8
     assert [semester.domain for semester in made[1:]] == ["one.localhost", "two.localhost", "three.localhost"]
+    fallbacks = [semester.fallback for semester in made if semester.fallback]
+    servers = [fallback.dns for fallback in fallbacks if fallback.dns and fallback.dns.provider == "rfc2136"]
+    assert [f.host for f in fallbacks] == [str(next(network.hosts())) for network in networks]
+    assert len({f.port for f in fallbacks} | {d.port for d in servers}) == 8
+    assert [d.zone for d in servers] == [semester.domain for semester in made]
+    assert len({f.ssh_key for f in fallbacks} | {d.key_file for d in servers}) == 8
 
 
 def test_comments_and_everything_else_stay(stacks: Path) -> None:
@@ -59,7 +65,8 @@ def test_a_cloud_semester_gets_a_domain_and_a_network_and_keeps_its_secrets(stac
 def test_ports_are_added_where_the_original_names_none(stacks: Path) -> None:
     demo = stacks / "Pulumi.demo.yaml"
     text = demo.read_text(encoding="utf-8")
-    demo.write_text(text[: text.index("  semesterhub:local:")], encoding="utf-8")
+    ports, fallback = text.index("  semesterhub:local:"), text.index("  semesterhub:fallback:")
+    demo.write_text(text[:ports] + text[fallback:], encoding="utf-8")
     made = new_semester("fa26", stacks_dir=stacks)
     new = load_stack_file(made.path)
     assert (new.local.https_port, new.local.registry_port) == (made.https_port, made.registry_port) == (8444, 5444)
