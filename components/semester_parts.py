@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network
 from typing import Self
 
@@ -185,6 +186,14 @@ def _private(name: str, network: IPv4Network) -> None:
         )
 
 
+_REPOSITORY = re.compile(
+    r"s3:(https?://)?[a-z0-9][a-z0-9.:-]+/[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._/-]*)?"
+    r"|azure:[a-z0-9](?:-?[a-z0-9])*:/[A-Za-z0-9._/-]*"
+    r"|/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*"
+)
+"""What restic 0.14 gets at without another program; sftp would need a key and a known host on the hub VM."""
+
+
 class Snapshots(Keys):
     """Copies of homes and hub state that stay when something is deleted by mistake."""
 
@@ -192,11 +201,33 @@ class Snapshots(Keys):
     keep_daily: int = number("Daily copies kept.", "copies", ge=0, le=1000, default=14)
     keep_weekly: int = number("Weekly copies kept.", "copies", ge=0, le=1000, default=16)
     repository: Plain | None = key(
-        "Where copies go (restic: s3:…, azure:…, sftp:… or a path); default: the semester's own bucket.",
+        "Where copies go (restic: s3:…, azure:… or a path on the hub's machines); default: the semester's own bucket, on this "
+        "machine a folder beside the hub's state.",
         default=None,
-        example="s3:s3.amazonaws.com/campus-backups/fa26",
-        allowed="a restic repository without credentials in it",
+        example="s3:https://s3.us-west-2.amazonaws.com/campus-backups/fa26",
+        allowed="a restic repository without credentials in it: s3:…, azure:<container>:/… or an absolute path",
     )
+
+    @model_validator(mode="after")
+    def _a_repository_that_the_hub_can_use(self) -> Self:
+        where = self.repository
+        if where is None:
+            return self
+        if "@" in where or "?" in where:
+            raise wrong(
+                "a repository without credentials in it",
+                "hand credentials over with `./hub backup.credentials`; they never stand in a stack file",
+                at="repository",
+                value="something with @ or ? in it",
+            )
+        if not _REPOSITORY.fullmatch(where) or ".." in where.split("/"):
+            raise wrong(
+                "s3:https://<host>/<bucket>/<folder>, azure:<container>:/<folder>, or an absolute path",
+                "write one of these, such as `s3:https://s3.us-west-2.amazonaws.com/campus-backups/fa26`, or leave it out",
+                at="repository",
+                value=where,
+            )
+        return self
 
 
 class Homes(Keys):

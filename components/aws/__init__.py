@@ -12,7 +12,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import clock, cloud_init, cost, hub_bundle, images_lock
+from components import clock, cloud_init, cost, history, hub_bundle, images_lock
 from components.aws import alarms, policies, secrets
 from components.aws.addons import Addons, AddonsArgs
 from components.aws.backups import Backups, BackupsArgs
@@ -266,7 +266,7 @@ def _machine_rights(ground: Ground) -> list[policies.Statement]:
 
 def _hub_identity(ground: Ground) -> Identity:
     scope = ground.scope
-    rights = [*_machine_rights(ground), policies.read_parameters(scope, "*")]
+    rights = [*_machine_rights(ground), policies.read_parameters(scope, "*"), *_backup_rights(ground)]
     if ground.semester.orchestrator == "swarm":
         rights.append(policies.write_parameter(scope, secrets.JOIN_TOKEN))
     else:
@@ -276,6 +276,22 @@ def _hub_identity(ground: Ground) -> Identity:
         IdentityArgs(scope=scope, part="hub", description="The hub VM", rights=rights),
         ground.opts,
     )
+
+
+def _backup_rights(ground: Ground) -> list[policies.Statement]:
+    """Of the hub VM on the bucket that takes its copies: the stack's own, or another one in Amazon's S3."""
+    scope, chosen = ground.scope, ground.semester.homes.snapshots.repository
+    if chosen is None:
+        return policies.keep_backups(scope, ground.disks.bucket_arn, history.S3_PREFIX, ground.key.key_arn)
+    place = history.s3_place(chosen)
+    if place is None:
+        return []
+    bucket, prefix = place
+    return policies.keep_backups(scope, f"arn:{scope.partition}:s3:::{bucket}", prefix, None)
+
+
+def _own_backups(scope: Scope) -> history.OwnPlace:
+    return history.OwnPlace(history.s3_repository(scope.region, scope.dns_suffix, scope.bucket))
 
 
 def _bundle_text(ground: Ground, cluster: Cluster | None) -> pulumi.Output[str]:

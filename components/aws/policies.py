@@ -151,6 +151,28 @@ def decrypt(scope: Scope, key_arn: Any, *services: str) -> Statement:
     return allow("DecryptThroughServices", ["kms:Decrypt"], key_arn, {"StringEquals": {"kms:ViaService": via}})
 
 
+def keep_backups(scope: Scope, bucket: Any, prefix: str, key_arn: Any) -> list[Statement]:
+    """Write, read and thin out one folder of a bucket (restic). ``key_arn``: the key of the stack's own bucket, else None."""
+    objects = pulumi.Output.concat(bucket, "/", f"{prefix}/*" if prefix else "*")
+    here = {"StringLike": {"s3:prefix": [prefix, f"{prefix}/*"]}} if prefix else None
+    write = [
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "s3:ListMultipartUploadParts",
+    ]
+    rights = [
+        allow("WriteBackups", write, objects),
+        allow("ListBackups", ["s3:ListBucket"], bucket, here),
+        allow("FindBackups", ["s3:GetBucketLocation"], bucket),
+    ]
+    if key_arn is not None:
+        via = {"StringEquals": {"kms:ViaService": [f"s3.{scope.region}.{scope.dns_suffix}"]}}
+        rights.append(allow("EncryptBackups", ["kms:GenerateDataKey"], key_arn, via))
+    return rights
+
+
 def read_bundle(scope: Scope, bucket_arn: Any) -> Statement:
     """The one object that says what runs where."""
     return allow("ReadBundle", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, "/", scope.bundle_key))

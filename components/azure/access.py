@@ -1,6 +1,8 @@
 """Who may do what: every right of the semester's identities, in one list.
 
 A right is a role on one secret, container, registry, subnet or cluster, never on a vault, an account or a resource group.
+One stands on an account, since Azure knows it nowhere else: "sign for blobs", to ask for the key of a token (SAS) that can do
+no more than the asking identity itself may. restic writes the backups with such tokens.
 Names are UUIDs made of stack and purpose, so a right that is made again is the same right. New rights take Azure up to
 ten minutes to know everywhere; machines wait for them (:mod:`components.node_agent`).
 """
@@ -22,6 +24,7 @@ ROLES = {
     "write secret": "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",  # Key Vault Secrets Officer
     "read blobs": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",  # Storage Blob Data Reader
     "write blobs": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",  # Storage Blob Data Contributor
+    "sign for blobs": "db58b8e5-c6ad-4a2a-8342-4190687cbf4a",  # Storage Blob Delegator
     "join subnet": "4d97b98b-1d4f-4787-a291-c67834d212e7",  # Network Contributor
     "use identity": "f1a07417-d97a-45cb-824c-7a7467783830",  # Managed Identity Operator
     "find cluster": "4abbcc35-e782-43d8-92c5-2d3f1bd2253f",  # Azure Kubernetes Service Cluster User Role

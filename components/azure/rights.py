@@ -30,6 +30,7 @@ def of_hub(rooms: Rooms) -> list[Grant]:
         Grant("hub-pulls-images", hub, "pull images", rooms.registry.registry_id),
         Grant("hub-reads-bundle", hub, "read blobs", rooms.blobs.bundle_container_id),
         Grant("hub-writes-backups", hub, "write blobs", rooms.blobs.backups_container_id),
+        Grant("hub-signs-for-backups", hub, "sign for blobs", rooms.blobs.backups_id),
     ]
     if JOIN_TOKEN in rooms.vault.secret_ids:
         grants.append(Grant("hub-writes-join-token", hub, "write secret", rooms.vault.secret_ids[JOIN_TOKEN]))

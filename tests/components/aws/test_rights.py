@@ -31,6 +31,19 @@ MACHINE = {
 }
 
 
+BACKUPS = {
+    "WriteBackups": (
+        {
+            "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
+        },
+        {"arn:Bucket:bucket/restic/*"},
+    ),
+    "ListBackups": ({"s3:ListBucket"}, {"arn:Bucket:bucket"}),
+    "FindBackups": ({"s3:GetBucketLocation"}, {"arn:Bucket:bucket"}),
+    "EncryptBackups": ({"kms:GenerateDataKey"}, {"arn:Key:key"}),
+}  # fmt: skip
+
+
 def policy(made: Program, key: str) -> list[dict[str, Any]]:
     document = json.loads(made[key]["policy"])
     assert document["Version"] == "2012-10-17"
@@ -40,6 +53,7 @@ def policy(made: Program, key: str) -> list[dict[str, Any]]:
 def test_the_hub_of_a_swarm_reads_its_own_parameters_and_writes_only_the_join_token() -> None:
     assert statements(programs.swarm()["iam.RolePolicy/hub"]["policy"]) == {
         **MACHINE,
+        **BACKUPS,
         "ReadOwnParameters": ({"ssm:GetParameter"}, {f"arn:aws:ssm:{HERE}:parameter/semesterhub/fa26/*"}),
         "WriteOneParameter": ({"ssm:PutParameter"}, {f"arn:aws:ssm:{HERE}:parameter/semesterhub/fa26/join-token"}),
     }
@@ -48,6 +62,7 @@ def test_the_hub_of_a_swarm_reads_its_own_parameters_and_writes_only_the_join_to
 def test_the_hub_of_kubernetes_finds_its_cluster_and_writes_no_parameter() -> None:
     assert statements(programs.kubernetes()["iam.RolePolicy/hub"]["policy"]) == {
         **MACHINE,
+        **BACKUPS,
         "ReadOwnParameters": ({"ssm:GetParameter"}, {f"arn:aws:ssm:{HERE}:parameter/semesterhub/fa26/*"}),
         "DescribeCluster": ({"eks:DescribeCluster"}, {f"arn:aws:eks:{HERE}:cluster/semesterhub-fa26-cluster"}),
     }
@@ -68,6 +83,13 @@ def test_keys_decrypt_for_machines_only_through_the_services_that_they_use(progr
     assert decrypt["Condition"] == {
         "StringEquals": {"kms:ViaService": ["s3.us-west-2.amazonaws.com", "ssm.us-west-2.amazonaws.com"]}
     }
+
+
+@BOTH
+def test_the_hub_lists_no_more_of_the_bucket_than_its_backups(program: Run) -> None:
+    by_sid = {s["Sid"]: s for s in policy(program(), "iam.RolePolicy/hub")}
+    assert by_sid["ListBackups"]["Condition"] == {"StringLike": {"s3:prefix": ["restic", "restic/*"]}}
+    assert by_sid["EncryptBackups"]["Condition"] == {"StringEquals": {"kms:ViaService": ["s3.us-west-2.amazonaws.com"]}}
 
 
 @BOTH

@@ -42,6 +42,7 @@ def test_on_swarm_each_machine_has_its_own_few_rights() -> None:
         ("hub-identity", "pull images", "/id/registry"),
         ("hub-identity", "read blobs", "/id/bundle-container"),
         ("hub-identity", "write blobs", "/id/backups-container"),
+        ("hub-identity", "sign for blobs", "/id/backups-account"),
         ("hub-identity", "write secret", "/id/join-token"),
         ("nodes-identity", "pull images", "/id/registry"),
         ("nodes-identity", "read blobs", "/id/bundle-container"),
@@ -55,6 +56,7 @@ def test_on_kubernetes_there_is_no_join_token_and_the_control_plane_joins_its_su
         ("hub-identity", "pull images", "/id/registry"),
         ("hub-identity", "read blobs", "/id/bundle-container"),
         ("hub-identity", "write blobs", "/id/backups-container"),
+        ("hub-identity", "sign for blobs", "/id/backups-account"),
         ("hub-identity", "/id/hub-role", "/id/cluster"),
         ("hub-identity", "find cluster", "/id/cluster"),
         ("nodes-identity", "pull images", "/id/registry"),
@@ -70,8 +72,9 @@ def test_no_right_is_on_a_vault_an_account_or_a_subscription(orchestrator: str) 
     made = program(orchestrator)
     broad = {"/id/vault", "/id/group", "/id/homes-account", "/id/backups-account", "/id/operations-account", "/id/vnet"}
     for name, grant in made.of_kind("authorization.RoleAssignment").items():
-        # What takes snapshots of the homes needs the account's share, which has no scope of its own below it.
-        if name != "snapshots-of-homes":
+        # What takes snapshots of the homes needs the account's share, which has no scope of its own below it; and the key
+        # of a token is the account's to give.
+        if name not in {"snapshots-of-homes", "hub-signs-for-backups"}:
             assert grant["scope"] not in broad and not grant["scope"].startswith("/subscriptions/"), name
         assert grant["principalType"] == "ServicePrincipal"
 
