@@ -55,6 +55,12 @@ def snapshots(semester: Semester, own: OwnPlace | None) -> dict[str, Any]:
     return found
 
 
+def kept(semester: Semester) -> bool:
+    """Whether any copies are kept."""
+    asked = semester.homes.snapshots
+    return bool(asked.keep_hourly or asked.keep_daily or asked.keep_weekly)
+
+
 def mounts(semester: Semester) -> list[Mapping[str, Any]]:
     """What the keeper's container needs of the machine to get at a repository on one of its disks."""
     asked = semester.homes.snapshots.repository

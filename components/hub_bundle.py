@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from components import keeper_config
+from components import history, keeper_config
 from components.cloud_nodes import STUDENT_LABEL, STUDENT_TAINT
 from components.plan import Plan
 from components.schedule import schedule
@@ -117,17 +117,19 @@ def deployed_secrets(semester: Semester) -> tuple[str, ...]:
     return ("admin_password", *(["student_password"] if semester.authenticator.kind == "demo" else []), *oauth)
 
 
-def containers(semester: Semester, images: Mapping[str, str], *, keeper: bool = False) -> list[dict[str, Any]]:
-    """The containers of the hub VM, in the order of their start: hub, proxy, edge. ``keeper``: it comes first, and the
-    hub runs while this site may write."""
+def containers(
+    semester: Semester, images: Mapping[str, str], *, keeper: bool = False, guarded: bool = False
+) -> list[dict[str, Any]]:
+    """The containers of the hub VM, in the order of their start: hub, proxy, edge. ``keeper``: it comes first.
+    ``guarded``: there is another site, so the hub only runs while this one may write."""
     # With Kubernetes the hub talks to the cluster's API instead of this VM's Docker.
     socket = {"source": "/var/run/docker.sock", "target": "/var/run/docker.sock"}
     tls = "internal" if semester.cloud == "local" else semester.hub.acme_email or "internal"
     run = {"source": keeper_config.RUN_PATH, "target": keeper_config.RUN_PATH}
     lease = {"source": SITE_PATH, "target": SITE_PATH, "read_only": True}
-    closed = {"closed_file": keeper_config.CLOSED_FILE} if keeper else {}
+    closed = {"closed_file": keeper_config.CLOSED_FILE} if guarded else {}
     return [
-        *([_keeper(images, run)] if keeper else []),
+        *([_keeper(semester, images, run, guards=guarded)] if keeper else []),
         {
             "name": "hub",
             "image": images["hub"],
@@ -139,12 +141,12 @@ def containers(semester: Semester, images: Mapping[str, str], *, keeper: bool = 
                 {"source": SECRETS_PATH, "target": "/run/semesterhub/secrets", "read_only": True},
                 {"source": f"{STATE_PATH}/hub", "target": "/srv/jupyterhub"},
                 {"source": HOMES_PATH, "target": HOMES_PATH},
-                *([lease, {**run, "read_only": True}] if keeper else []),
+                *([lease, {**run, "read_only": True}] if guarded else []),
             ],
             "files": [SETTINGS_PATH],
             "secret_files": list(deployed_secrets(semester)),
             "health_url": "http://127.0.0.1:8081/hub/health",
-            **({"env": {"SEMESTERHUB_LEASE": f"{SITE_PATH}/lease.json"}} if keeper else {}),
+            **({"env": {"SEMESTERHUB_LEASE": f"{SITE_PATH}/lease.json"}} if guarded else {}),
             **closed,
         },
         {
@@ -170,15 +172,17 @@ def containers(semester: Semester, images: Mapping[str, str], *, keeper: bool = 
     ]  # fmt: skip
 
 
-def _keeper(images: Mapping[str, str], run: Mapping[str, Any]) -> dict[str, Any]:
-    """The container that decides whether this site may write, and copies homes and hub state to the other one."""
-    same = ("/var/run/docker.sock", HOMES_PATH, STATE_PATH, SECRETS_PATH)
+def _keeper(semester: Semester, images: Mapping[str, str], run: Mapping[str, Any], *, guards: bool) -> dict[str, Any]:
+    """The container that keeps the history of homes and hub state. ``guards``: it also decides whether this site may
+    write, ends the hub where not, and copies homes and hub state to the other site."""
+    same = (*(["/var/run/docker.sock"] if guards else []), HOMES_PATH, STATE_PATH, SECRETS_PATH)
     return {
         "name": "keeper",
         "image": images["hub"],
         "command": ["python3", "-m", "hubconfig.keeper", "run"],
         "mounts": [
             *({"source": path, "target": path} for path in same),
+            *history.mounts(semester),
             dict(run),
             {"source": keeper_config.KEEPER_PATH, "target": keeper_config.KEEPER_PATH, "read_only": True},
         ],
@@ -195,14 +199,17 @@ def bundle(
     kubernetes: Mapping[str, Any] | None = None,
     more: Mapping[str, Any] | None = None,
     keeper: str | None = None,
+    own_backups: history.OwnPlace | None = None,
 ) -> tuple[str, str]:
     """``(settings.json, bundle.json)``. Equal inputs give equal bytes: no change, no diff.
 
     ``kubernetes``: the settings' section of that name, where students' servers run there; ``more``: further keys;
-    ``keeper``: text of the site's keeper.json, by default the cloud's where the semester has a fallback, else "" (no keeper).
+    ``keeper``: text of the site's keeper.json, by default the cloud's where the semester has a fallback or keeps copies,
+    else "" (no keeper); ``own_backups``: where these go unless the semester says.
     """
     if keeper is None:
-        keeper = keeper_config.keeper_config(semester, "cloud", images) if semester.fallback else ""
+        wanted = semester.fallback is not None or history.kept(semester)
+        keeper = keeper_config.keeper_config(semester, "cloud", images, own_backups=own_backups) if wanted else ""
     settings_text = settings(stack, semester, plan, images, kubernetes).model_dump_json(indent=1, exclude_none=True) + "\n"
     document: dict[str, Any] = {
         **(more or {}),
@@ -213,7 +220,9 @@ def bundle(
             {"path": HOMES_PATH, "mode": "0755"},
             *([{"path": SITE_PATH, "mode": "0700"}] if keeper else []),
         ],
-        "containers": containers(semester, images, keeper=bool(keeper)),
+        "containers": containers(
+            semester, images, keeper=bool(keeper), guarded=bool(keeper) and json.loads(keeper)["guards"]
+        ),
         **({"texts": {keeper_config.KEEPER_PATH: keeper}} if keeper else {}),
     }
     text = json.dumps(document, sort_keys=True)
@@ -229,6 +238,7 @@ def current(
     *,
     kubernetes: Mapping[str, Any] | None = None,
     secrets_revision: str = "",
+    own_backups: history.OwnPlace | None = None,
 ) -> str:
     """The one object `bundle/current.json` that a cloud's machines follow (:mod:`components.node_agent.follow`).
 
@@ -241,5 +251,7 @@ def current(
         "secrets_revision": secrets_revision,
         "worker_images": sorted({images.get(c.image, c.image) for c in semester.courses}) if swarm else [],
     }
-    settings_text, bundle_text = bundle(stack, semester, plan, images, kubernetes=kubernetes, more=more)
+    settings_text, bundle_text = bundle(
+        stack, semester, plan, images, kubernetes=kubernetes, more=more, own_backups=own_backups
+    )
     return json.dumps({"settings": settings_text, "bundle": json.loads(bundle_text)}, sort_keys=True, indent=1) + "\n"

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from components import history
 from components.semester import Semester
 
 KEEPER_PATH = "/etc/semesterhub/keeper.json"
@@ -27,18 +28,24 @@ def keeper_config(
     images: Mapping[str, str],
     *,
     alone: bool = False,
+    own_backups: history.OwnPlace | None = None,
 ) -> str:
     """The text of keeper.json. ``images``: all of the semester by catalogue name, as this site's machines pull them.
 
-    ``alone``: the semester runs on this site only, which is active from the start and has no peer.
+    ``alone``: the semester runs on this site only, which is active from the start and has no peer. ``own_backups``: where
+    the site keeps copies when the semester does not say; None: in a folder of its own.
     """
     fallback = semester.fallback
     peer: dict[str, Any] | None = None
     if site == "cloud" and fallback is not None and not alone:
         # The cloud reaches the campus, seldom the other way round: all connections between the sites are the cloud's.
-        peer = {"host": fallback.host, "port": fallback.port, "user": fallback.user, "host_key": fallback.host_key or ""}
+        peer = {
+            "host": fallback.host,
+            "port": fallback.port,
+            "user": fallback.user,
+            "host_key": fallback.host_key or "",
+        }
     images = {**images, **{course.image: course.image for course in semester.courses if "@" in course.image}}
-    snapshots = semester.homes.snapshots
     # On the fallback students run beside the hub; in a cloud their image is on the workers only.
     students = sorted({images[course.image] for course in semester.courses}) if site == "fallback" else []
     document = {
@@ -48,13 +55,9 @@ def keeper_config(
         "peer": peer,
         "dials": peer is not None,
         "first_role": "active" if site == "cloud" or alone else "standby",
+        "guards": fallback is not None and not alone,
         "images": students,
         "release": release(images),
-        "snapshots": {
-            "repository": snapshots.repository or "",
-            "keep_hourly": snapshots.keep_hourly,
-            "keep_daily": snapshots.keep_daily,
-            "keep_weekly": snapshots.keep_weekly,
-        },
+        "snapshots": history.snapshots(semester, own_backups),
     }
     return json.dumps(document, sort_keys=True, indent=1) + "\n"

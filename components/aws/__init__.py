@@ -300,7 +300,12 @@ def _bundle_text(ground: Ground, cluster: Cluster | None) -> pulumi.Output[str]:
     if cluster is None:
         return ground.secrets.revision.apply(
             lambda revision: hub_bundle.current(
-                scope.stack, ground.semester, ground.plan, ground.images, secrets_revision=revision
+                scope.stack,
+                ground.semester,
+                ground.plan,
+                ground.images,
+                secrets_revision=revision,
+                own_backups=_own_backups(scope),
             )
         )
     found = pulumi.Output.all(
@@ -324,6 +329,7 @@ def _bundle_text(ground: Ground, cluster: Cluster | None) -> pulumi.Output[str]:
                 "homes": {"driver": "efs.csi.aws.com", "volume_handle": f"{made['homes']}::{made['students']}"},
             },
             secrets_revision=made["revision"],
+            own_backups=_own_backups(scope),
         )
     )
 

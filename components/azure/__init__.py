@@ -8,10 +8,10 @@ from typing import Any
 
 import pulumi
 
-from components import clock, cost, hub_bundle, images_lock
+from components import clock, cost, history, hub_bundle, images_lock
 from components.azure.access import Access, AccessArgs, Grant
 from components.azure.autoscale import Autoscale, AutoscaleArgs
-from components.azure.blobs import Blobs, BlobsArgs
+from components.azure.blobs import BACKUPS_ACCOUNT, BACKUPS_CONTAINER, Blobs, BlobsArgs
 from components.azure.bundle import Bundle, BundleArgs
 from components.azure.copies import Copies, CopiesArgs, check
 from components.azure.dns import Name, NameArgs
@@ -189,14 +189,18 @@ def client_secret(semester: Semester) -> pulumi.Output[str] | None:
 def _bundle(ground: _Ground, cluster: Cluster | None) -> pulumi.Output[str]:
     """What the machines follow; with Kubernetes, where its API answers and where the homes are."""
     place, version = ground.site, ground.rooms.vault.oauth_version
+    own = ground.rooms.identities.hub.client_id.apply(
+        lambda client_id: history.OwnPlace(f"azure:{BACKUPS_CONTAINER}:/", place.account(BACKUPS_ACCOUNT), client_id)
+    )
     if cluster is None:
-        return version.apply(
-            lambda revision: hub_bundle.current(
-                place.stack, ground.semester, ground.plan, ground.images, secrets_revision=revision
+        return pulumi.Output.all(version, own).apply(
+            lambda made: hub_bundle.current(
+                place.stack, ground.semester, ground.plan, ground.images, secrets_revision=made[0], own_backups=made[1]
             )
         )
     found = pulumi.Output.all(
         revision=version,
+        own=own,
         api_url=cluster.api_url,
         ca_certificate=cluster.ca_certificate,
         identity_client_id=ground.rooms.identities.hub.client_id,
@@ -215,6 +219,7 @@ def _bundle(ground: _Ground, cluster: Cluster | None) -> pulumi.Output[str]:
                 "homes": ground.homes.pod_volume,
             },
             secrets_revision=made["revision"],
+            own_backups=made["own"],
         )
     )
 

@@ -19,6 +19,8 @@ from components.azure.storage import encryption, subnet_rules
 
 BUNDLE_CONTAINER, BUNDLE_BLOB = "bundle", "current.json"
 BACKUPS_CONTAINER = "backups"
+BACKUPS_ACCOUNT = "keep"
+"""Part of the account's name."""
 DELETED_KEPT_DAYS = 30
 FLOW_LOGS_KEPT_DAYS = 30
 OLD_VERSIONS_KEPT_DAYS = 90
@@ -116,7 +118,7 @@ class Blobs(pulumi.ComponentResource):
         args = self._args
         account = storage.StorageAccount(
             "backups-account",
-            account_name=args.site.account("keep"),
+            account_name=args.site.account(BACKUPS_ACCOUNT),
             resource_group_name=args.data_group,
             location=args.site.region,
             kind="StorageV2",

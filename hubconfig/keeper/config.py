@@ -55,6 +55,8 @@ class KeeperConfig:
     """This site opens the connection to its peer; the other one only answers."""
     first_role: str = "standby"
     """Role of a site that has never had one."""
+    guards: bool = True
+    """There is another site, so this one's hub runs only while it may write; False: the keeper never touches the hub."""
     homes_path: Path = Path("/srv/semesterhub/homes")
     state_path: Path = Path("/var/lib/semesterhub/state")
     secrets_path: Path = Path("/var/lib/semesterhub/secrets")

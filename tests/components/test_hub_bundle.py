@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from components.history import OwnPlace
 from components.hub_bundle import HUB_IMAGES, bundle, course_images, current
 from components.keeper_config import keeper_config
 from components.plan import plan
-from components.semester import load_stack_file
+from components.semester import Semester, load_stack_file
 from components.semester_access import GoogleAuthenticator
 from hubconfig.keeper.config import parse
 from hubconfig.settings import SettingsError
@@ -53,22 +54,53 @@ def test_an_image_without_a_digest_is_refused_before_anything_is_touched() -> No
 
 
 def test_every_container_is_pinned_and_only_the_hub_gets_the_docker_socket() -> None:
-    described = {c["name"]: c for c in json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"]}
-    assert list(described) == ["hub", "proxy", "edge"]
-    assert all("@sha256:" in c["image"] and c["health_url"] for c in described.values())
-    sockets = {name for name, c in described.items() for m in c.get("mounts", []) if "docker.sock" in m["source"]}
+    found = {c["name"]: c for c in json.loads(bundle("demo", ALONE, PLAN, IMAGES)[1])["containers"]}
+    assert list(found) == ["keeper", "hub", "proxy", "edge"]
+    assert all("@sha256:" in c["image"] for c in found.values())
+    assert all(found[name]["health_url"] for name in ("hub", "proxy", "edge"))
+    sockets = {name for name, c in found.items() for m in c.get("mounts", []) if "docker.sock" in m["source"]}
     assert sockets == {"hub"}
 
 
-def test_only_a_semester_with_a_fallback_has_a_keeper_and_a_hub_that_asks_for_its_lease() -> None:
-    described = json.loads(bundle("sp16", SP16, plan(SP16), SP16_IMAGES)[1])
-    by_name = {c["name"]: c for c in described["containers"]}
-    assert list(by_name) == ["keeper", "hub", "proxy", "edge"]
-    lease = by_name["hub"]["env"]["SEMESTERHUB_LEASE"]
-    assert any(lease.startswith(f"{m['target']}/") and m["read_only"] for m in by_name["hub"]["mounts"])
-    assert by_name["hub"]["closed_file"] == by_name["proxy"]["closed_file"] and "closed_file" not in by_name["edge"]
-    demo = bundle("demo", DEMO, PLAN, IMAGES, keeper="")[1]
-    assert "keeper" not in demo and "LEASE" not in demo
+ALONE = DEMO.model_copy(update={"fallback": None})
+
+
+def described(semester: Semester, **more: Any) -> dict[str, dict[str, Any]]:
+    document = json.loads(bundle("s", semester, plan(semester), {**IMAGES, **SP16_IMAGES}, **more)[1])
+    return {c["name"]: c for c in document["containers"]} | {"texts": document.get("texts", {})}
+
+
+def test_only_a_semester_with_a_fallback_has_a_hub_that_asks_for_its_lease() -> None:
+    found = described(SP16)
+    assert list(found)[:4] == ["keeper", "hub", "proxy", "edge"]
+    lease = found["hub"]["env"]["SEMESTERHUB_LEASE"]
+    assert any(lease.startswith(f"{m['target']}/") and m["read_only"] for m in found["hub"]["mounts"])
+    assert found["hub"]["closed_file"] == found["proxy"]["closed_file"] and "closed_file" not in found["edge"]
+    alone = described(ALONE)
+    assert "env" not in alone["hub"] and "closed_file" not in alone["hub"]
+
+
+def test_without_a_fallback_the_keeper_keeps_backups_and_has_no_hold_on_the_hub() -> None:
+    found = described(ALONE)
+    keeper = parse(json.loads(found["texts"]["/etc/semesterhub/keeper.json"]))
+    assert (keeper.guards, keeper.peer, keeper.first_role, keeper.snapshots.keep_hourly) == (False, None, "active", 24)
+    assert not any("docker.sock" in m["source"] for m in found["keeper"]["mounts"])
+
+
+def test_a_semester_that_keeps_no_copies_and_has_no_fallback_needs_no_keeper() -> None:
+    none = ALONE.homes.snapshots.model_copy(update={"keep_hourly": 0, "keep_daily": 0, "keep_weekly": 0})
+    found = described(ALONE.model_copy(update={"homes": ALONE.homes.model_copy(update={"snapshots": none})}))
+    assert list(found) == ["hub", "proxy", "edge", "texts"] and not found["texts"]
+    assert list(described(ALONE, keeper="")) == ["hub", "proxy", "edge", "texts"]
+
+
+def test_copies_go_to_the_place_that_the_cloud_offers_or_to_a_disk_that_the_keeper_sees() -> None:
+    found = described(SP16, own_backups=OwnPlace("azure:backups:/", "keep1", "id1"))
+    kept = parse(json.loads(found["texts"]["/etc/semesterhub/keeper.json"])).snapshots
+    assert (kept.repository, kept.azure_account, kept.identity_client_id) == ("azure:backups:/", "keep1", "id1")
+    disk = ALONE.homes.snapshots.model_copy(update={"repository": "/mnt/backups"})
+    found = described(ALONE.model_copy(update={"homes": ALONE.homes.model_copy(update={"snapshots": disk})}))
+    assert {"source": "/mnt/backups", "target": "/mnt/backups"} in found["keeper"]["mounts"]
 
 
 def test_the_keeper_reads_the_configuration_that_is_rendered_for_it() -> None:
@@ -86,7 +118,7 @@ def test_the_keeper_reads_the_configuration_that_is_rendered_for_it() -> None:
 
 def test_no_secret_value_is_in_the_bundle() -> None:
     text = "".join(bundle("demo", DEMO, PLAN, IMAGES))
-    assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][1]["secret_env"] == {"CONFIGPROXY_AUTH_TOKEN": "proxy_token"}
+    assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][2]["secret_env"] == {"CONFIGPROXY_AUTH_TOKEN": "proxy_token"}
     assert "password" not in text.replace("admin_password", "").replace("student_password", "")
 
 

@@ -212,6 +212,23 @@ def test_two_at_once_wait_for_each_other_and_then_say_so(own: KeeperConfig, rest
         backup.backup(own, wait_s=0.6)
 
 
+class NoDoors:
+    """The hub of a semester with one site: nobody may touch it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the keeper of a single site has no business with {name}")
+
+
+def test_the_keeper_of_a_single_site_renews_its_lease_and_leaves_the_hub_alone(tmp_path: Path) -> None:
+    own = site(tmp_path / "cloud", guards=False)
+    doors: Any = NoDoors()
+    keeper.Site(own, doors=doors).look()
+    assert Store(own).writable()
+    standby = site(tmp_path / "fallback", site="fallback", first_role="standby", guards=False)
+    keeper.Site(standby, doors=doors).look()
+    assert not Store(standby).writable()
+
+
 def test_a_semester_without_copies_says_which_key_to_change(tmp_path: Path, restic: FakeRestic) -> None:
     own = site(tmp_path / "c", snapshots={"keep_hourly": 0, "keep_daily": 0, "keep_weekly": 0})
     make_writable(own)
