@@ -24,6 +24,8 @@ HOMES_PATH = "/srv/semesterhub/homes"
 STATE_PATH = "/var/lib/semesterhub/state"
 SECRETS_PATH = "/var/lib/semesterhub/secrets"
 SETTINGS_PATH = "/etc/semesterhub/hub/settings.json"
+HUB_RUN_PATH = "/run/keeper"
+"""Where the hub's container has the keeper's folder of this boot (:mod:`hubconfig.keeper.gate`)."""
 SITE_PATH = f"{STATE_PATH}/site"
 """What a site knows of its role (:mod:`hubconfig.keeper`)."""
 
@@ -141,7 +143,8 @@ def containers(
                 {"source": SECRETS_PATH, "target": "/run/semesterhub/secrets", "read_only": True},
                 {"source": f"{STATE_PATH}/hub", "target": "/srv/jupyterhub"},
                 {"source": HOMES_PATH, "target": HOMES_PATH},
-                *([lease, {**run, "read_only": True}] if guarded else []),
+                # Not inside of another mount: a folder for it could not be made there.
+                *([lease, {**run, "target": HUB_RUN_PATH, "read_only": True}] if guarded else []),
             ],
             "files": [SETTINGS_PATH],
             "secret_files": list(deployed_secrets(semester)),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .lease import Lease, boot_mark, boottime
 
-RUN_PATH = Path("/run/semesterhub")
+RUN_PATH = Path("/run/keeper")
+"""The keeper's `run_path`, as it is mounted in the hub's container."""
 LOOK_EVERY_S = 0.2
 EXIT_CODE = 75
 """sysexits' EX_TEMPFAIL; Docker starts the hub anew, and it waits."""
