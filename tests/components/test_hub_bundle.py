@@ -76,7 +76,7 @@ def test_only_a_semester_with_a_fallback_has_a_hub_that_asks_for_its_lease() -> 
     assert list(found)[:4] == ["keeper", "hub", "proxy", "edge"]
     lease = found["hub"]["env"]["SEMESTERHUB_LEASE"]
     assert any(lease.startswith(f"{m['target']}/") and m["read_only"] for m in found["hub"]["mounts"])
-    targets = [m["target"] for m in by_name["hub"]["mounts"]]
+    targets = [m["target"] for m in found["hub"]["mounts"]]
     assert str(gate.RUN_PATH) in targets
     assert not [b for a in targets for b in targets if b.startswith(f"{a}/")], "no mount fits into a read-only one"
     assert found["hub"]["closed_file"] == found["proxy"]["closed_file"] and "closed_file" not in found["edge"]
