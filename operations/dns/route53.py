@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from operations.aws_asking import asked, of_account
 from operations.dns import model
 from operations.dns.model import KINDS, DnsError, Records, Seen, Switched
 from operations.patience import LaterError, Patience
@@ -16,17 +17,6 @@ if TYPE_CHECKING:
     from components.semester_access import Route53Dns
 
 T = TypeVar("T")
-LATER = frozenset(
-    {
-        "Throttling",
-        "ThrottlingException",
-        "PriorRequestNotComplete",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "InternalError",
-    }
-)
-"""Codes of Route 53 (its API reference, Common Errors) that say nothing about the change itself."""
 OVERTAKEN = ("not found", "do not match")
 """In the text of an InvalidChangeBatch: the record has changed since it was read."""
 DONE = "INSYNC"
@@ -73,44 +63,19 @@ class Route53:
             return str(problem)
         return ""
 
-    def _asked(self, ask: Callable[[Any], T], client: Any, what: str) -> T:
-        """One call, repeated while Route 53 is busy or late. Raises DnsError."""
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
-
-        def once() -> T:
-            try:
-                return ask(client)
-            except ClientError as error:
-                code = error.response["Error"].get("Code", "")
-                said = error.response["Error"].get("Message", "") or code
-                overtaken = code == "InvalidChangeBatch" and any(words in said for words in OVERTAKEN)
-                if code in LATER or overtaken or _status(error) >= 500:
-                    raise LaterError(f"AWS is busy: {code}") from None
-                raise DnsError(_refused(code, said, what)) from None
-            except NoCredentialsError:
-                raise DnsError("AWS does not know who you are: sign in, for instance with `aws sso login`") from None
-            except HTTPClientError as error:
-                raise LaterError(f"AWS does not answer: {error}") from None
-            except BotoCoreError as error:
-                raise DnsError(f"{what} in Route 53 failed: {error}") from None
-
+    def _asked(self, call: Callable[[], T], what: str) -> T:
+        """Repeat while Route 53 is busy or late. Raises DnsError."""
         try:
-            return self.patience.until(once)
+            return self.patience.until(lambda: asked(call, f"{what} in Route 53", DnsError, _overtaken))
         except LaterError as never:
             raise DnsError(f"{what} in Route 53 failed for {self.patience.total_s:.0f} s: {never}; try again") from None
 
     def _zone_id(self) -> str:
         """Of the one public zone of that name in the right account. Raises DnsError."""
         if self.account:
-            caller = self._asked(lambda sts: sts.get_caller_identity(), self.clients("sts"), "asking who you are")
-            if caller["Account"] != self.account:
-                raise DnsError(
-                    f"your AWS credentials are of account {caller['Account']}, but the stack belongs to {self.account}: take "
-                    "credentials of that account (AWS_PROFILE)"
-                )
+            self._asked(lambda: of_account(self.clients("sts"), self.account, DnsError), "asking who you are")
         listed = self._asked(
-            lambda route53: route53.list_hosted_zones_by_name(DNSName=self.zone)["HostedZones"],
-            self.clients("route53"),
+            lambda: self.clients("route53").list_hosted_zones_by_name(DNSName=self.zone)["HostedZones"],
             f"looking for the zone {self.zone}",
         )
         own = [z["Id"] for z in listed if z["Name"].rstrip(".") == self.zone and not z["Config"].get("PrivateZone")]
@@ -128,8 +93,7 @@ class Route53:
     def _sets(self, zone: str) -> list[dict[str, Any]]:
         """The record sets of the name, of the hub's kinds."""
         found = self._asked(
-            lambda route53: route53.list_resource_record_sets(HostedZoneId=zone, StartRecordName=self.name),
-            self.clients("route53"),
+            lambda: self.clients("route53").list_resource_record_sets(HostedZoneId=zone, StartRecordName=self.name),
             f"reading {self.name}",
         )["ResourceRecordSets"]
         own = [s for s in found if s["Name"].rstrip(".").lower() == self.name and s["Type"] in KINDS]
@@ -149,7 +113,7 @@ class Route53:
     def _change(self, zone: str, wanted: Records, ttl_s: int) -> None:
         route53 = self.clients("route53")
 
-        def attempt(_client: Any) -> Any:
+        def attempt() -> Any:
             # Taking a record away needs its exact content, so it is read anew each time.
             gone = [{"Action": "DELETE", "ResourceRecordSet": s} for s in self._sets(zone) if s["Type"] not in wanted]
             put = [
@@ -167,14 +131,11 @@ class Route53:
             batch = {"Comment": "semesterhub: where the hub is", "Changes": gone + put}
             return route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
 
-        change = self._asked(attempt, route53, f"the change of {self.name}")["ChangeInfo"]
+        change = self._asked(attempt, f"the change of {self.name}")["ChangeInfo"]
 
         def everywhere() -> None:
-            state = self._asked(
-                lambda client: client.get_change(Id=change["Id"])["ChangeInfo"]["Status"],
-                route53,
-                "asking for the change",
-            )
+            info = self._asked(lambda: route53.get_change(Id=change["Id"])["ChangeInfo"], "asking for the change")
+            state = info["Status"]
             if state != DONE:
                 raise LaterError(f"Route 53 has not spread the change of {self.name} to all its name servers ({state})")
 
@@ -184,13 +145,5 @@ class Route53:
             raise DnsError(f"{never} within {self.patience.total_s:.0f} s; run this again to go on waiting") from None
 
 
-def _status(error: Any) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _refused(code: str, said: str, what: str) -> str:
-    if code in ("AccessDenied", "AccessDeniedException"):
-        return f"your AWS credentials may not do this: {what} ({said}); allow route53:ChangeResourceRecordSets and its reads"
-    if code in ("InvalidClientTokenId", "ExpiredToken", "SignatureDoesNotMatch", "UnrecognizedClientException"):
-        return f"AWS does not take your credentials ({said}): sign in again, for instance with `aws sso login`"
-    return f"{what} in Route 53 was refused: {said}"
+def _overtaken(code: str, said: str) -> bool:
+    return code == "InvalidChangeBatch" and any(words in said for words in OVERTAKEN)

@@ -49,7 +49,8 @@ def make_zone(account: str, name: str) -> None:
 
     backend = route53_backends[account]["aws"]
     if not any(zone.name.rstrip(".") == name for zone in backend.zones.values()):
-        backend.create_hosted_zone(name, private_zone=False, comment="the campus' own zone")
+        # With its last dot, as Route 53 keeps every name: moto finds a zone by its name only so.
+        backend.create_hosted_zone(f"{name}.", private_zone=False, comment="the campus' own zone")
 
 
 def after_eks(account: str, region: str, method: str, path: str, given: Mapping[str, Any], before: Mapping[str, Any]) -> None:

@@ -203,7 +203,9 @@ def test_a_second_run_of_the_same_stack_is_told_who_runs(project: Project) -> No
     assert process.communicate(timeout=90)[0].splitlines()[-1].endswith("hidden words")
 
 
-def test_the_program_finds_its_packages_compiled_although_the_shell_says_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_program_finds_its_packages_compiled_although_the_shell_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     given = engine.environment(tmp_path)
     assert "PYTHONDONTWRITEBYTECODE" not in given

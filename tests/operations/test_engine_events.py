@@ -90,7 +90,9 @@ def test_a_failed_resource_is_told_with_its_providers_words() -> None:
 def test_a_resource_that_was_made_but_not_finished_is_told_on_one_line() -> None:
     run, _ = play(
         {"resourcePreEvent": meta("create")},
-        diagnostic("<{%reset%}>error: 1 error occurred:\n\t* ec2:ModifyVpcAttribute: the call was refused\n\n<{%reset%}>\n"),
+        diagnostic(
+            "<{%reset%}>error: 1 error occurred:\n\t* ec2:ModifyVpcAttribute: the call was refused\n\n<{%reset%}>\n"
+        ),
     )
     assert explain_failure(run) == "Machine hub: ec2:ModifyVpcAttribute: the call was refused"
 

@@ -135,7 +135,9 @@ def test_only_marked_processes_of_this_stack_are_ended() -> None:
     try:
         # The kernel shows a process's environment a moment after Popen has returned.
         deadline = time.monotonic() + 10
-        while not (leftovers.find("leftover-test") and leftovers.find("leftover-other")) and time.monotonic() < deadline:
+        while (
+            not (leftovers.find("leftover-test") and leftovers.find("leftover-other")) and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         assert leftovers.find("leftover-test") == [ours.pid]
         leftovers.end("leftover-test", print)

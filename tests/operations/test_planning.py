@@ -94,7 +94,9 @@ def test_what_may_not_change_is_refused_before_anything_is_planned(semester: Sem
     engine.deployed = {**fixed(semester), "semesterhub:region": "eu-west-1", "semesterhub:some.older.key": "x"}
     with pytest.raises(UserError) as refused:
         planning.plan(engine, semester)
-    assert "semesterhub:region cannot change from eu-west-1 to us-west-2: homes and logins live there" in str(refused.value)
+    assert "semesterhub:region cannot change from eu-west-1 to us-west-2: homes and logins live there" in str(
+        refused.value
+    )
     assert "./hub semester.new" in str(refused.value) and engine.actions == []
     engine.deployed = fixed(semester)
     planning.plan(engine, semester)

@@ -109,7 +109,9 @@ def test_lines_are_told_while_the_command_runs(client: Client, target: Target, t
         first.set()
 
     with connect(target) as machine:
-        machine.run(f"echo one >&2; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo two >&2", on_line=hear, timeout_s=20)
+        machine.run(
+            f"echo one >&2; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo two >&2", on_line=hear, timeout_s=20
+        )
     assert first.is_set() and told == ["one", "two"]
 
 
@@ -133,7 +135,9 @@ def test_each_refusal_is_a_sentence_that_says_what_to_do(
     assert type(refused.value) is kind
 
 
-def test_a_key_that_is_missing_or_open_to_others_is_refused_before_anybody_is_asked(client: Client, target: Target) -> None:
+def test_a_key_that_is_missing_or_open_to_others_is_refused_before_anybody_is_asked(
+    client: Client, target: Target
+) -> None:
     target.key_file.chmod(0o644)
     with pytest.raises(NotLetIn, match="chmod 600"), connect(target):
         pass
@@ -153,7 +157,9 @@ def test_a_pinned_host_key_is_the_only_one_and_nobody_is_trusted_at_first_use(cl
     assert known_key(target) == KEY
 
 
-def test_without_a_pinned_key_the_first_one_is_kept_and_told(client: Client, target: Target, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_pinned_key_the_first_one_is_kept_and_told(
+    client: Client, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
     new = Target("hub0", 22, "root", target.key_file, target.known_hosts)
     assert known_key(new) == ""
     (client.folder / "shows").write_text(f"hub0 {KEY}\n")

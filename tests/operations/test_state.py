@@ -97,7 +97,13 @@ def test_only_a_file_backend_has_a_folder(url: str, folder: Path | None) -> None
 
 
 def test_letting_go_unprotects_what_was_kept_and_lets_it_be_emptied_and_touches_nothing_else() -> None:
-    bucket = {"urn": "b", "protect": True, "retainOnDelete": True, "inputs": {"bucket": "x"}, "outputs": {"forceDestroy": False}}
+    bucket = {
+        "urn": "b",
+        "protect": True,
+        "retainOnDelete": True,
+        "inputs": {"bucket": "x"},
+        "outputs": {"forceDestroy": False},
+    }
     homes = {"urn": "h", "retainOnDelete": True, "inputs": {"encrypted": True}, "outputs": None}
     other = {"urn": "o", "inputs": {"forceDestroy": False}, "outputs": {"forceDestroy": False}}
     assert state.release([bucket, homes, other]) is True
