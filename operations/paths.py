@@ -43,6 +43,11 @@ def owner_label() -> str:
     return hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
 
 
+def admin_path(text: str) -> Path:
+    """A path that a stack file names on the admin's machine: ~ is the home folder, a relative one is in this checkout."""
+    return ROOT / Path(text).expanduser()
+
+
 def stack_file(stack: str) -> Path:
     """The stack's file, whether or not it exists."""
     return STACKS_DIR / f"Pulumi.{stack}.yaml"

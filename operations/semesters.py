@@ -87,7 +87,7 @@ def _own_fallback(
         return {}
     here = f".semesterhub/fallback/{stack}"
     known = [other.fallback for other in others if other.fallback]
-    values = {
+    values: dict[tuple[str, ...], str] = {
         ("fallback", "host"): str(next(cidr.hosts())),
         ("fallback", "port"): str(_free_port(model.fallback.port, {fallback.port for fallback in known})),
         ("fallback", "ssh_key"): f"{here}/id_ed25519",
