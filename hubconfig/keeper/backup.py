@@ -1,7 +1,7 @@
 """Backups: an hourly restic snapshot of all homes and the hub's database, on the active site alone.
 
 One snapshot holds everything, so that its moment is one moment and equal files of 400 students are stored once. restic
-reads only files whose size or times changed; it walks the rest, about 20,000 files a second on a local disk.
+reads only files whose size or times changed; it walks the rest, about 10,000 files a second on two cores (docs/backups.md).
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ FA16_USD = (
     + 730 * 0.096  # hub VM, m6i.large
     + (1580.25 / 730 * 80 + 90) * 0.08  # gp3: 80 GiB a worker, 30 + 60 GiB the hub
     + 960 * 0.30 + 960 * 0.03 + 480 * 0.06 + 1440 * 0.05  # EFS: 480 x 2 GiB, 2 read, 1 written; copies 1.5 times
+    + 1440 * 0.023  # copies in the bucket
     + 730 * 0.045 + 480 * 0.045  # NAT: hours, 1 GiB a student
     + 2 * 730 * 0.005  # two public addresses
     + 240 * 0.09  # 0.5 GiB a student to the internet
@@ -126,7 +127,7 @@ def test_a_budget_above_the_cost_is_kept_and_one_below_refuses(repository: Path)
     at_the_edge = float(found.total_usd)
     within_budget(semester.model_copy(update={"budget": Budget(monthly_usd=at_the_edge)}), found)
     with pytest.raises(
-        SemesterError, match=r"budget.monthly_usd is 1,000.00[\s\S]*1,477.\d\d[\s\S]*workers, r6i.2xlarge"
+        SemesterError, match=r"budget.monthly_usd is 1,000.00[\s\S]*1,510.\d\d[\s\S]*workers, r6i.2xlarge"
     ):
         within_budget(semester.model_copy(update={"budget": Budget(monthly_usd=1000)}), found)
 
