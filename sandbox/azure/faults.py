@@ -12,7 +12,8 @@ from sandbox.azure.emulator.errors import ArmError
 from sandbox.faults import Fault, Gate
 
 CHANGING = frozenset({"PUT", "PATCH", "DELETE"})
-"""A POST here asks for keys or credentials."""
+ASKING = ("list",)
+"""A POST with such a name asks for keys or credentials; any other is an order, such as `deallocate`."""
 ERRORS: Mapping[str, tuple[int, str]] = {
     "error": (400, "InjectedFault"),
     "throttle": (429, "TooManyRequests"),
@@ -33,7 +34,8 @@ class Faults:
         path = request.path.lower()
         if not path.startswith("/subscriptions/") and not path.startswith(("/_vault/", "/_blob/")):
             return None
-        if request.method not in CHANGING:
+        ordering = request.method == "POST" and not request.path.rpartition("/")[2].startswith(ASKING)
+        if request.method not in CHANGING and not ordering:
             self._look(path)
             return None
         fault = self._gate.enter(f"{request.method} {_type(request.path)}")

@@ -17,21 +17,12 @@ from sandbox.azure.emulator.errors import ArmError, bad, conflict
 from sandbox.azure.emulator.ids import ResourceId
 from sandbox.azure.emulator.kind import Call, Inline, Kind
 from sandbox.azure.emulator.locations import normal
-from sandbox.azure.emulator.operations import Operations
+from sandbox.azure.emulator.operations import Answer, Operations
 from sandbox.azure.emulator.rules import Rules
-from sandbox.azure.emulator.store import Operation, Resource, Store
+from sandbox.azure.emulator.store import Resource, Store
 
 _READ_ONLY = frozenset({"id", "name", "type", "etag", "systemdata"})
 BUSY = frozenset({"Creating", "Updating", "Deleting"})
-
-
-class Answer(tuple[int, dict[str, Any] | None, Operation | None]):
-    """Status, body, and the operation that goes on."""
-
-    __slots__ = ()
-
-    def __new__(cls, status: int, body: dict[str, Any] | None = None, operation: Operation | None = None) -> Answer:
-        return super().__new__(cls, (status, body, operation))
 
 
 class Arm(Rules):
@@ -64,6 +55,8 @@ class Arm(Rules):
 
     def get(self, id: ResourceId) -> dict[str, Any]:
         """One resource, or a collection."""
+        if not id.name and (view := self._view(id)) is not None:
+            return view
         if not id.name:
             return {"value": [self.render(resource) for resource in self._listed(id)]}
         if id.type.lower() == ids.SUBSCRIPTIONS.lower():
@@ -75,6 +68,13 @@ class Arm(Rules):
                 "state": "Enabled",
             }
         return self.render(self.need(id.text))
+
+    def _view(self, id: ResourceId) -> dict[str, Any] | None:
+        """What a resource shows below itself, if that is what is asked for."""
+        whole, _, name = id.text.rpartition("/")
+        kind = kinds.find(id.type.rpartition("/")[0])
+        look = next((f for view, f in (kind.views if kind else {}).items() if view.lower() == name.lower()), None)
+        return look(self, self.need(whole)) if look else None
 
     def need(self, id: str) -> Resource:
         """The resource, or ARM's 404."""
@@ -333,7 +333,7 @@ class Arm(Rules):
     # --- acting
 
     def post(self, id: ResourceId, body: dict[str, Any]) -> Any:
-        """An action such as `listKeys`."""
+        """An action such as `listKeys`; an `Answer` for one that takes time."""
         *_, action = id.text.split("/")
         target = id.text.rsplit("/", 1)[0]
         if ids.parse(target).type.lower() in kinds.SPECIAL_POSTS:

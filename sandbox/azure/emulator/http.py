@@ -11,10 +11,11 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.azure.emulator import data, ids, login
-from sandbox.azure.emulator.arm import Answer, Arm
+from sandbox.azure.emulator.arm import Arm
 from sandbox.azure.emulator.errors import ArmError, bad
 from sandbox.azure.emulator.ids import ResourceId
 from sandbox.azure.emulator.kinds.vaults import deleted_vault
+from sandbox.azure.emulator.operations import Answer
 
 RETRY_AFTER_S = 1
 RETRY_AFTER_MS = 100
@@ -99,6 +100,8 @@ class Wire:
             return web.json_response(self.arm.get(id))
         if method == "HEAD":
             return web.Response(status=204 if self.arm.store.get(id.text) else 404)
+        if method in ("PUT", "DELETE"):
+            self._conditions(request, id)
         if method == "DELETE":
             return self._with_operation(request, id, self.arm.delete(id))
         body = await self._body(request)
@@ -107,8 +110,20 @@ class Wire:
         if method == "PATCH":
             return self._with_operation(request, id, self.arm.patch(id, body))
         if method == "POST":
-            return web.json_response(self.arm.post(id, body))
+            answer = self.arm.post(id, body)
+            return (
+                self._with_operation(request, id, answer) if isinstance(answer, Answer) else web.json_response(answer)
+            )
         raise ArmError(405, "MethodNotAllowed", f"'{method}' is not allowed here.")
+
+    def _conditions(self, request: web.Request, id: ResourceId) -> None:
+        """If-Match and If-None-Match (learn.microsoft.com/azure/dns/dns-zones-records, Etags)."""
+        resource = self.arm.store.get(id.text)
+        wanted = request.headers.get("If-Match", "")
+        if wanted and wanted != "*" and (resource is None or self.arm.render(resource)["etag"] != wanted):
+            raise ArmError(412, "PreconditionFailed", f"'{id.text}' is not as it was: its etag is not {wanted}.")
+        if request.headers.get("If-None-Match") == "*" and resource is not None:
+            raise ArmError(412, "PreconditionFailed", f"'{id.text}' exists already.")
 
     @staticmethod
     async def _body(request: web.Request) -> dict[str, Any]:

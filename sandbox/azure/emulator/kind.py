@@ -87,6 +87,9 @@ class Kind:
     after_delete: Callable[[Arm, Resource], None] | None = None
     after_put: Callable[[Arm, Resource], None] | None = None
     actions: Mapping[str, Callable[[Arm, Resource, dict[str, Any]], Any]] = field(default_factory=dict)
+    """POST below a resource. What is slow returns an `Answer` with an operation."""
+    views: Mapping[str, Callable[[Arm, Resource], Any]] = field(default_factory=dict)
+    """GET below a resource that is no resource itself, such as `instanceView`."""
 
     @property
     def key(self) -> str:

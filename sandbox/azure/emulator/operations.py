@@ -12,6 +12,15 @@ from sandbox.azure.emulator.errors import ArmError
 from sandbox.azure.emulator.store import Operation, Resource, Store
 
 
+class Answer(tuple[int, dict[str, Any] | None, Operation | None]):
+    """Status, body, and the operation that goes on."""
+
+    __slots__ = ()
+
+    def __new__(cls, status: int, body: dict[str, Any] | None = None, operation: Operation | None = None) -> Answer:
+        return super().__new__(cls, (status, body, operation))
+
+
 class Operations:
     """Operations of one cloud. Nothing runs: each look finds what is due by the clock."""
 

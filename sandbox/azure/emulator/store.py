@@ -72,6 +72,8 @@ class State:
     """`vault/name` -> value, attributes, deleted or not."""
     blobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """`account/container/name` -> content (text), type, metadata."""
+    powers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Key of a machine that was told to stop or start -> what it is, what it becomes, and when. Others run."""
     counter: int = 0
 
 
@@ -144,5 +146,6 @@ def _loaded(data: dict[str, Any]) -> State:
         deleted_vaults=data["deleted_vaults"],
         secrets=data["secrets"],
         blobs=data["blobs"],
+        powers=data.get("powers", {}),
         counter=data["counter"],
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import requests
 
 from sandbox.azure.faults import Faults
 from sandbox.faults import Gate, calls, parse
@@ -52,3 +53,12 @@ def test_each_changing_call_is_noted_by_its_type(tmp_path: Path) -> None:
     names = [entry["call"] for entry in calls(tmp_path)]
     group_type = "Microsoft.Resources/resourceGroups"
     assert names == [f"PUT {group_type}", CALL, "DELETE Microsoft.Network/natGateways", f"DELETE {group_type}"]
+
+
+def test_an_order_to_a_machine_is_a_changing_call_and_a_question_for_keys_is_none(tmp_path: Path) -> None:
+    with rigs.emulator(before=faults(tmp_path, kind="error")) as (address, _arm):
+        base = f"{address}/subscriptions/{rigs.SUBSCRIPTION_ID}/resourceGroups/rg/providers/Microsoft."
+        for path in ("Storage/storageAccounts/homes/listKeys", "Compute/virtualMachines/hub/deallocate"):
+            headers = {"Authorization": "Bearer x"}
+            assert requests.post(f"{base}{path}?api-version=2024-07-01", headers=headers, timeout=10).status_code == 404
+    assert [entry["call"] for entry in calls(tmp_path)] == ["POST Microsoft.Compute/virtualMachines/deallocate"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.azure.rig import emulator
-from tests.sandbox.azure.world import GROUP, LOCATION, VNET, account, vault, vnet
+from tests.sandbox.azure.world import GROUP, LOCATION, SUBNET, VNET, account, properties, subnet, vault, vm, vnet
 
 pytestmark = pytest.mark.unit
 VERSION = "?api-version=2024-05-01"
@@ -54,6 +55,47 @@ def test_every_request_names_its_version_and_who_asks(wire: Wire) -> None:
     assert wire.code("PUT", VNET + VERSION, b"{") == (400, "InvalidRequestContent")
     assert wire.code("PUT", VNET + VERSION, b"[]") == (400, "InvalidRequestContent")
     assert wire.code("GET", "/nonsense" + VERSION) == (400, "InvalidResourceId")
+
+
+def test_a_change_for_what_was_seen_is_refused_when_it_is_otherwise(wire: Wire) -> None:
+    id = f"{GROUP}/providers/Microsoft.Network/dnsZones/example.edu"
+    assert wire.code("PUT", id + VERSION, {"location": "global"}, If_Match='W/"x"') == (412, "PreconditionFailed")
+    etag = json.loads(wire("PUT", id + VERSION, {"location": "global"}, If_None_Match="*")[2])["etag"]
+    assert wire.code("PUT", id + VERSION, {"location": "global"}, If_None_Match="*") == (412, "PreconditionFailed")
+    assert wire("PUT", id + VERSION, {"location": "global", "tags": {"a": "b"}}, If_Match=etag)[0] == 200
+    assert wire.code("DELETE", id + VERSION, If_Match=etag) == (412, "PreconditionFailed")
+    assert wire("DELETE", id + VERSION, If_Match="*")[0] in (200, 202)
+
+
+def test_a_machine_is_told_to_stop_and_looked_at(wire: Wire) -> None:
+    machine = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/hub"
+
+    def power() -> str:
+        view = json.loads(wire("GET", f"{machine}/instanceView{VERSION}")[2])
+        return view["statuses"][1]["code"].removeprefix("PowerState/")
+
+    wire("PUT", VNET + VERSION, vnet(subnets=[{"name": "nodes", **subnet("10.20.0.0/24")}]))
+    card = {"name": "primary", "properties": {"subnet": {"id": SUBNET}}}
+    wire(
+        "PUT",
+        f"{GROUP}/providers/Microsoft.Network/networkInterfaces/nic{VERSION}",
+        properties(ipConfigurations=[card]),
+    )
+    time.sleep(0.1)
+    assert wire("PUT", machine + VERSION, vm())[0] == 201
+    time.sleep(0.1)
+    assert power() == "running"
+    for action, during, after in (
+        ("deallocate", "deallocating", "deallocated"),
+        ("start", "starting", "running"),
+        ("powerOff", "stopping", "stopped"),
+    ):
+        status, headers, _ = wire("POST", f"{machine}/{action}{VERSION}", {})
+        assert status == 202 and headers["azure-asyncoperation"] and power() == during
+        time.sleep(0.1)
+        assert power() == after
+    assert wire.code("POST", f"{machine}/explode{VERSION}", {}) == (400, "InvalidRequestUri")
+    assert wire.code("GET", f"{machine}x/instanceView{VERSION}") == (404, "ResourceNotFound")
 
 
 def test_slow_work_is_followed_by_its_operation(wire: Wire) -> None:

@@ -10,12 +10,19 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from sandbox.azure.emulator import paths
 from sandbox.azure.emulator.errors import ArmError, bad, conflict
 from sandbox.azure.emulator.kind import Call, Kind, Reference, between, one_of
 from sandbox.azure.emulator.kinds.network import NIC, NSG, SUBNET
+from sandbox.azure.emulator.operations import Answer
+from sandbox.azure.emulator.store import Resource
+
+if TYPE_CHECKING:
+    from sandbox.azure.emulator.arm import Arm
 
 C = "Microsoft.Compute"
 VM, VMSS, DISK = f"{C}/virtualMachines", f"{C}/virtualMachineScaleSets", f"{C}/disks"
@@ -137,6 +144,30 @@ def _free_for(call: Call, target: str, path: str, code: str) -> None:
         held = [v.lower() for _, v in paths.values_at(other.body, path)]
         if other.key != call.id.key and target.lower() in held:
             raise conflict(f"'{target}' is attached to '{other.id}' already.", code=code)
+
+
+def _told(during: str, after: str) -> Callable[[Arm, Resource, dict[str, Any]], Any]:
+    """An action on a machine's power: answered at once, true when it is over. Azure lets a newer one overtake it."""
+
+    def act(arm: Arm, vm: Resource, _body: dict[str, Any]) -> Any:
+        operation = arm.operations.begin(vm, "Updating")
+        arm.store.state.powers[vm.key] = {"now": during, "then": after, "at": operation.ready_at}
+        arm.store.save()
+        return Answer(202, None, operation)
+
+    return act
+
+
+def _instance_view(arm: Arm, vm: Resource) -> dict[str, Any]:
+    """https://learn.microsoft.com/rest/api/compute/virtual-machines/instance-view"""
+    told = arm.store.state.powers.get(vm.key, {"now": "", "then": "running", "at": 0.0})
+    power = told["then"] if time.time() >= told["at"] else told["now"]
+    codes = (f"ProvisioningState/{vm.state.lower()}", f"PowerState/{power}")
+    return {"statuses": [{"code": code, "level": "Info"} for code in codes]}
+
+
+def _forget_power(arm: Arm, vm: Resource) -> None:
+    arm.store.state.powers.pop(vm.key, None)
 
 
 def _fill_vm(call: Call, body: dict[str, Any]) -> None:
@@ -264,6 +295,13 @@ KINDS = (
         slow_delete=True,
         check=_check_vm,
         fill=_fill_vm,
+        after_delete=_forget_power,
+        actions={
+            "start": _told("starting", "running"),
+            "powerOff": _told("stopping", "stopped"),
+            "deallocate": _told("deallocating", "deallocated"),
+        },
+        views={"instanceView": _instance_view},
     ),
     Kind(
         f"{VM}/extensions",
