@@ -9,6 +9,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from operations.errors import UserError
+from operations.failover import tasks as moving
 
 STACK = "which semester: a file stacks/Pulumi.<name>.yaml"
 WAIVE = "policies not to look at this time, by name, with commas"
@@ -340,9 +341,13 @@ def dns_lower_ttl(_context: Context, stack: str = "demo", ttl: int = 0) -> None:
     names.lower_ttl(stack, ttl)
 
 
-namespace = Collection(up, preview, refresh, destroy, status, restore, preflight, capacity, test, lint, lock, schema)
+namespace = Collection(
+    *(up, preview, refresh, destroy, status, preflight, capacity, test, lint, lock, schema, restore), *moving.TASKS
+)
 namespace.add_collection(Collection("cost", cost_show, cost_refresh))
-namespace.add_collection(Collection("load", load_class, load_compare, load_crash, load_faults, load_preview))
+namespace.add_collection(
+    Collection("load", load_class, load_compare, load_crash, load_faults, load_preview, *moving.LOADS)
+)
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_publish, image_list))
 namespace.add_collection(

@@ -79,7 +79,7 @@ def roles(settings: HubSettings) -> list[dict[str, Any]]:
             "description": "The project's own tasks: status, drain, start before class, run a notebook as a check",
             "scopes": [
                 *("list:users", "read:users", "read:groups", "list:groups", "servers", "read:hub", "read:metrics"),
-                *(f"{scope}!user={CHECK_USER}" for scope in ("admin:users", "access:servers")),
+                *(f"{scope}!user={CHECK_USER}" for scope in ("admin:users", "access:servers", "tokens")),
             ],
             "services": [OPERATOR],
         },

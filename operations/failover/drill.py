@@ -21,8 +21,8 @@ from operations.errors import UserError
 from operations.failover import commands, report
 from operations.failover.journal import Journal, Kind
 from operations.failover.moves import Options, Surroundings
-from operations.failover.sites import Site, UnreachableError
-from operations.failover.visitors import NameResolver, Visitor, Writer, loss
+from operations.failover.sites import Site, UnreachableError, active_name
+from operations.failover.visitors import CheckVisitor, NameResolver, Visitor, Writer, loss
 from operations.load.target import Target
 from operations.paths import WORK_DIR
 from operations.progress import note, step
@@ -78,31 +78,39 @@ async def _run(drill: Drill, *, unplanned: bool) -> report.DrillReport:
     done = report.DrillReport(drill.stack, drill.title, began_at, not unplanned, drill.rto_s, drill.rpo_s)
     await _replicated(sites.fallback, "cloud")
     resolver = NameResolver(drill.addresses)
-    visitors = [Visitor(drill.target, f"drill-{n}", resolver) for n in range(1, drill.students + 1)]
-    scribe = Visitor(drill.target, "drill-writer", resolver)
-    everybody = [*visitors, scribe]
+    everybody = _visitors(drill, resolver)
+    writer = Writer(everybody[-1], drill.target.hub_url)
     try:
         for visitor in everybody:
-            await visitor.student.__aenter__()
+            await visitor.open()
         with step(f"{len(everybody)} students sign in and work"):
             await asyncio.gather(*(visitor.arrive() for visitor in everybody))
-        writer = Writer(scribe)
-        done.legs.append(await _leg(drill, "failover", visitors, scribe, writer, unplanned=unplanned))
+        done.legs.append(await _leg(drill, "failover", everybody, writer, unplanned=unplanned))
         if unplanned and drill.revive is not None:
             with step("bringing the cloud site back"):
                 await asyncio.to_thread(drill.revive)
         await _replicated(sites.cloud, "fallback")
-        done.legs.append(await _leg(drill, "failback", visitors, scribe, writer, unplanned=False))
+        done.legs.append(await _leg(drill, "failback", everybody, writer, unplanned=False))
         await asyncio.gather(*(visitor.leave() for visitor in everybody))
     finally:
         for visitor in everybody:
-            await visitor.student.__aexit__()
+            await visitor.close()
     return done
 
 
-async def _leg(
-    drill: Drill, kind: Kind, visitors: list[Visitor], scribe: Visitor, writer: Writer, *, unplanned: bool
-) -> report.Leg:
+Anybody = Visitor | CheckVisitor
+
+
+def _visitors(drill: Drill, resolver: NameResolver) -> list[Anybody]:
+    """Students with the demo password, the last of whom writes; where there is none, the hub's own check account."""
+    if not drill.target.student_password:
+        active = drill.around.sites.named(active_name(drill.around.sites))
+        return [CheckVisitor(drill.target, active.secret("operator_token"), resolver)]
+    names = [*(f"drill-{n}" for n in range(1, drill.students + 1)), "drill-writer"]
+    return [Visitor(drill.target, name, resolver) for name in names]
+
+
+async def _leg(drill: Drill, kind: Kind, everybody: list[Anybody], writer: Writer, *, unplanned: bool) -> report.Leg:
     """One move under the students' hands."""
     writer.start()
     await asyncio.sleep(drill.linger_s)
@@ -112,7 +120,7 @@ async def _leg(
     began = time.monotonic()
     moving = asyncio.create_task(asyncio.to_thread(_move, drill, kind))
     # Students press reload from the first second on; they work as soon as the name leads to a hub that works.
-    coming = [asyncio.create_task(visitor.come_back(began)) for visitor in (*visitors, scribe)]
+    coming = [asyncio.create_task(visitor.come_back(began)) for visitor in everybody]
     try:
         journal = await moving
     except BaseException:
@@ -127,11 +135,11 @@ async def _leg(
     promoted_at = next(line.at for line in journal.lines if line.step == "promote" and line.event == "began")
     before_home = {n: at for n, at in writer.acknowledged.home.items() if at <= promoted_at}
     before_hub = {n: at for n, at in writer.acknowledged.hub.items() if at <= promoted_at}
-    problems = [f"{v.name}: {v.problem}" for v in (*visitors, scribe) if v.problem]
-    students = {v.name: (None if v.problem else v.back_s) for v in (*visitors, scribe)}
-    home_found, hub_found = (0, 0) if scribe.problem else await writer.found()
+    problems = [f"{v.name}: {v.problem}" for v in everybody if v.problem]
+    students = {v.name: (None if v.problem else v.back_s) for v in everybody}
+    home_found, hub_found = (0, 0) if writer.visitor.problem else await writer.found()
     mark = _watermark(journal)
-    for visitor in (*visitors, scribe):
+    for visitor in everybody:
         visitor.back_s, visitor.problem = None, ""
     return report.leg_of(
         journal,

@@ -82,13 +82,13 @@ async def _check(hub: Hub, token: str, timeout_s: float) -> dict[str, Any]:
             asyncio.timeout(timeout_s),
             Browser(hub.ssl_context(), resolver=hub.resolver(), token=token) as browser,
         ):
-            await _answers(browser, hub)
+            await answers(browser, hub)
             answered_s = time.monotonic() - began
             doing = f"starting the server of {CHECK_USER}"
-            await _start(browser, hub)
+            await start(browser, hub)
             doing = "running the notebook"
             try:
-                value = await _notebook(browser, hub.at(f"user/{CHECK_USER}"))
+                value = await notebook(browser, hub.at(f"user/{CHECK_USER}"))
             finally:
                 doing = "stopping the server again" if doing != "running the notebook" else doing
                 await browser.call("DELETE", hub.at(f"hub/api/users/{CHECK_USER}/server"), allow=(404, 400))
@@ -101,7 +101,8 @@ async def _check(hub: Hub, token: str, timeout_s: float) -> dict[str, Any]:
     return {"answered_s": round(answered_s, 2), "computed_s": round(time.monotonic() - began, 2), "value": value}
 
 
-async def _answers(browser: Browser, hub: Hub) -> None:
+async def answers(browser: Browser, hub: Hub) -> None:
+    """Returns when the hub's API does."""
     while True:
         try:
             status, answer = await browser.call("GET", hub.at("hub/api/"), allow=(502, 503, 504))
@@ -112,7 +113,7 @@ async def _answers(browser: Browser, hub: Hub) -> None:
         await asyncio.sleep(0.3)
 
 
-async def _start(browser: Browser, hub: Hub) -> None:
+async def start(browser: Browser, hub: Hub) -> None:
     """The check's own server, ready. One that an earlier check left stopping is waited for."""
     user = hub.at(f"hub/api/users/{CHECK_USER}")
     await browser.call("POST", user, allow=(409,))
@@ -131,7 +132,7 @@ async def _start(browser: Browser, hub: Hub) -> None:
         await asyncio.sleep(0.3)
 
 
-async def _notebook(browser: Browser, server_url: str) -> str:
+async def notebook(browser: Browser, server_url: str) -> str:
     """Write a notebook, run its cells in order, write it back with its outputs, read it: the last cell's output."""
     terms, mine = random.randrange(10_000, 20_000), random.randrange(1_000_000)
     sources = [f"mine = {mine}", f"print(sum(i * i for i in range({terms})) + mine)"]

@@ -21,7 +21,8 @@ from operations.errors import UserError
 from operations.paths import WORK_DIR
 
 Kind = Literal["failover", "failback"]
-FOLDER = WORK_DIR / "failover"
+FOLDER = Path(os.environ.get("SEMESTERHUB_JOURNALS") or WORK_DIR / "failover")
+"""Where journals are. SEMESTERHUB_JOURNALS names another folder, such as one that all admins of a team share."""
 END = "end"
 """The step that closes a journal: with its result `done` or `abandoned`, nothing is left to continue."""
 

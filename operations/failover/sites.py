@@ -6,13 +6,16 @@ the sites are was written down by `./hub fallback.up`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from operations import ssh
 from operations.errors import UserError
 
 KEEPER = ("docker", "exec", "-i", "keeper", "python3", "-m", "hubconfig.keeper")
@@ -91,6 +94,39 @@ class DockerTransport:
 
     def run(self, command: Sequence[str], *, stdin: str = "", timeout_s: float = ASK_TIMEOUT_S) -> Done:
         return call(["docker", "exec", "-i", self.machine, *command], stdin, timeout_s, f"the machine {self.machine}")
+
+
+class SshTransport:
+    """Over SSH. The connection is opened at the first command, kept, and opened again when it broke; `close` it at the end."""
+
+    def __init__(self, target: ssh.Target) -> None:
+        self.target = target
+        self._lock = threading.Lock()
+        self._open: contextlib.ExitStack | None = None
+        self._machine: ssh.Machine | None = None
+
+    def run(self, command: Sequence[str], *, stdin: str = "", timeout_s: float = ASK_TIMEOUT_S) -> Done:
+        try:
+            done = self._connected().run(list(command), stdin, timeout_s=timeout_s, check=False)
+        except ssh.Unreachable as away:
+            self.close()
+            raise UnreachableError(str(away)) from None
+        if done.code == ssh.TIMED_OUT:
+            raise UnreachableError(f"{self.target.said} did not answer within {timeout_s:g} s")
+        return Done(done.code, done.text, done.stderr)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._open is not None:
+                self._open.close()
+            self._open = self._machine = None
+
+    def _connected(self) -> ssh.Machine:
+        with self._lock:
+            if self._machine is None:
+                self._open = contextlib.ExitStack()
+                self._machine = self._open.enter_context(ssh.connect(self.target))
+            return self._machine
 
 
 _AWAY = re.compile(r"No such container|is not running|Cannot connect to the Docker daemon|is paused", re.IGNORECASE)

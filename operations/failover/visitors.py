@@ -17,7 +17,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from operations.load.browser import VisitError
+from hubconfig.access import CHECK_USER
+from operations.failover import health
+from operations.load.browser import Browser, VisitError
 from operations.load.student import Student
 from operations.load.target import Target
 
@@ -144,18 +146,88 @@ class Visitor:
 
     async def leave(self) -> None:
         with contextlib.suppress(*TROUBLE):
-            await student_stop(self.student)
+            await self.student.stop_server()
+
+    async def put_file(self, path: str, text: str) -> None:
+        await self.student.put_file(path, text)
+
+    async def get_file(self, path: str) -> str | None:
+        return await self.student.get_file(path)
+
+    @property
+    def browser(self) -> Browser:
+        return self.student.browser
+
+    async def open(self) -> None:
+        await self.student.__aenter__()
+
+    async def close(self) -> None:
+        await self.student.__aexit__()
 
 
-async def student_stop(student: Student) -> None:
-    await student.stop_server()
+class CheckVisitor:
+    """The same for a semester whose students sign in elsewhere (OAuth, LTI): the hub's own check account, by its operator
+    token, which has to be as good after the move as before it."""
+
+    name = CHECK_USER
+
+    def __init__(self, target: Target, token: str, resolver: AbstractResolver) -> None:
+        self.hub = health.Hub(target.hub_url, "", target.ca_certificate)
+        self.browser = Browser(target.ssl_context(), GIVE_UP_S, resolver=resolver, token=token)
+        self.text = f"{self.name} {time.time_ns()}\n"
+        self.back_s: float | None = None
+        self.problem = ""
+
+    async def open(self) -> None:
+        await self.browser.__aenter__()
+
+    async def close(self) -> None:
+        await self.browser.__aexit__()
+
+    async def arrive(self) -> None:
+        """Start the server, compute, and leave a file."""
+        await health.start(self.browser, self.hub)
+        await health.notebook(self.browser, self._server)
+        await self.put_file("drill.txt", self.text)
+
+    async def come_back(self, since: float) -> None:
+        """The token still opens the hub, a server starts, the file is as it was, a notebook computes."""
+        try:
+            async with asyncio.timeout(GIVE_UP_S):
+                await health.answers(self.browser, self.hub)
+                await health.start(self.browser, self.hub)
+                found = await self.get_file("drill.txt")
+                if found != self.text:
+                    raise VisitError(f"the file holds {str(found)[:60]!r}, expected {self.text!r}")
+                await health.notebook(self.browser, self._server)
+            self.back_s = round(time.monotonic() - since, 2)
+        except TROUBLE as problem:
+            self.problem = str(problem) or type(problem).__name__
+
+    async def leave(self) -> None:
+        with contextlib.suppress(*TROUBLE):
+            await self.browser.call("DELETE", self.hub.at(f"hub/api/users/{self.name}/server"), allow=(404, 400))
+
+    async def put_file(self, path: str, text: str) -> None:
+        body = {"type": "file", "format": "text", "content": text}
+        await self.browser.call("PUT", f"{self._server}/api/contents/{quote(path)}", body)
+
+    async def get_file(self, path: str) -> str | None:
+        url = f"{self._server}/api/contents/{quote(path)}?type=file&format=text&content=1"
+        status, answer = await self.browser.call("GET", url, allow=(404,))
+        return None if status == 404 or not isinstance(answer, dict) else str(answer.get("content"))
+
+    @property
+    def _server(self) -> str:
+        return self.hub.at(f"user/{self.name}")
 
 
 class Writer:
     """Writes a number into a home and into the hub's database, again and again, and keeps those that were acknowledged."""
 
-    def __init__(self, visitor: Visitor) -> None:
+    def __init__(self, visitor: Visitor | CheckVisitor, hub_url: str) -> None:
         self.visitor = visitor
+        self._tokens_url = f"{hub_url.rstrip('/')}/hub/api/users/{quote(visitor.name)}/tokens"
         self.acknowledged = Acknowledged()
         self.number = 0
         self._over = asyncio.Event()
@@ -176,7 +248,7 @@ class Writer:
             number = self.number + 1
             try:
                 async with asyncio.timeout(5):
-                    await self.visitor.student.put_file(HOME_FILE, f"{number}\n")
+                    await self.visitor.put_file(HOME_FILE, f"{number}\n")
                 self.number = number
                 self.acknowledged.home[number] = time.time()
                 if number % TOKENS_EVERY == 0:
@@ -186,21 +258,17 @@ class Writer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._over.wait(), WRITE_EVERY_S)
 
-    def _tokens_url(self) -> str:
-        student = self.visitor.student
-        return f"{student.target.hub_url.rstrip('/')}/hub/api/users/{quote(student.name)}/tokens"
-
     async def _token(self, number: int) -> None:
         async with asyncio.timeout(5):
             body = {"note": f"{TOKEN_NOTE}{number}", "expires_in": 7200, "scopes": ["read:users:name!user"]}
-            await self.visitor.student.browser.call("POST", self._tokens_url(), body)
+            await self.visitor.browser.call("POST", self._tokens_url, body)
         self.acknowledged.hub[number] = time.time()
 
     async def found(self) -> tuple[int, int]:
         """The highest number in the home's file, and in the hub's database, as they are now."""
-        text = await self.visitor.student.get_file(HOME_FILE)
+        text = await self.visitor.get_file(HOME_FILE)
         home = int(text.strip()) if text and text.strip().isdigit() else 0
-        _, answer = await self.visitor.student.browser.call("GET", self._tokens_url())
+        _, answer = await self.visitor.browser.call("GET", self._tokens_url)
         notes = [str(token.get("note") or "") for token in (answer or {}).get("api_tokens", [])]
         numbers = [
             int(n.removeprefix(TOKEN_NOTE))

@@ -1,0 +1,132 @@
+"""The class moves to the bare metal and back: a real Swarm, a real second machine, a real BIND, a browser that follows the name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from operations import scratch_stack, stacks
+from operations.dns import open_dns
+from operations.failover.context import sites_of
+from tests.end_to_end.cluster import Cluster, chromium
+from tests.end_to_end.following import following
+from tests.end_to_end.test_browser import FLAGS, key_of_the_hub
+
+pytestmark = [pytest.mark.swarm, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture(scope="module")
+def standing_by(cluster: Cluster) -> Iterator[Cluster]:
+    """The semester with its bare-metal machine as a standby."""
+    done = scratch_stack.hub("fallback.up", "--stack", cluster.stack)
+    assert done.returncode == 0, scratch_stack.tail(done, 25)
+    yield cluster
+    done = scratch_stack.hub("fallback.destroy", "--stack", cluster.stack, "--yes")
+    assert done.returncode == 0, scratch_stack.tail(done, 25)
+
+
+async def test_a_browser_that_follows_the_name_is_still_signed_in_and_finds_its_notebook(
+    standing_by: Cluster, tmp_path: Path
+) -> None:
+    program = chromium()
+    if program is None:
+        pytest.fail("no Chromium on this machine (apt-get install chromium, or SEMESTERHUB_CHROMIUM=/path/to/it)")
+    from playwright.async_api import async_playwright
+
+    cluster, name = standing_by, f"ada{secrets.token_hex(2)}"
+    semester = stacks.load(cluster.stack)
+    dns = open_dns(semester, cluster.stack)
+    host = urlsplit(cluster.target.hub_url).hostname or ""
+    flags = [flag for flag in FLAGS if "host-resolver" not in flag]
+    async with following(host, lambda: dns.look().addresses) as (proxy, led), async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            str(tmp_path / "profile"),
+            executable_path=program,
+            headless=True,
+            proxy={"server": proxy, "bypass": "<-loopback>"},
+            args=[*flags, f"--ignore-certificate-errors-spki-list={key_of_the_hub(cluster)}"],
+        )
+        page = context.pages[0] if context.pages else await context.new_page()
+        page.set_default_timeout(120_000)
+        try:
+            await page.goto(cluster.target.hub_url)
+            await page.fill("#username_input", name)
+            await page.fill("#password_input", cluster.target.student_password)
+            await page.click("#login_submit")
+            await page.wait_for_url(f"**/user/{name}/lab**")
+            await page.wait_for_selector(".jp-Launcher")
+            put = """async ([path, text]) => {
+                const xsrf = document.cookie.match(/_xsrf=([^;]+)/)[1];
+                const answer = await fetch(path, {method: "PUT", headers: {"X-XSRFToken": xsrf},
+                    body: JSON.stringify({type: "notebook", content: JSON.parse(text)})});
+                return answer.status; }"""
+            notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
+                {"id": "a", "cell_type": "markdown", "metadata": {}, "source": f"homework of {name}"}]}  # fmt: skip
+            status = await page.evaluate(put, [f"/user/{name}/api/contents/hw1.ipynb", json.dumps(notebook)])
+            assert status in (200, 201)
+            assert set(led) == {"127.0.0.1"}
+
+            await cluster.hub("failover")
+            assert dns.look().addresses == ("127.0.0.2",)
+            await page.goto(cluster.target.hub_url)
+            assert await page.locator("#password_input").count() == 0, "has to sign in again"
+            await page.wait_for_url(f"**/user/{name}/lab**")
+            await page.wait_for_selector(".jp-DirListing-item[title*='hw1.ipynb']")
+            assert "127.0.0.2" in led
+            found = await page.evaluate(
+                "async (path) => (await (await fetch(path)).json()).content.cells[0].source",
+                f"/user/{name}/api/contents/hw1.ipynb?type=notebook&content=1",
+            )
+            assert found == f"homework of {name}"
+        except BaseException:
+            await page.screenshot(path=tmp_path / "failed.png")
+            print(f"the page when it failed: {tmp_path / 'failed.png'}, at {page.url}")
+            raise
+        finally:
+            await context.close()
+    await _fenced_page_says_where_to_go(cluster, host)
+    await _standby_again(cluster)
+    await cluster.hub("failback")
+    assert dns.look().addresses == ("127.0.0.1",)
+    assert cluster.home_file(name, "hw1.ipynb")
+
+
+async def _fenced_page_says_where_to_go(cluster: Cluster, host: str) -> None:
+    import aiohttp
+
+    from operations.failover.health import FixedResolver
+    from operations.load.browser import Browser
+
+    async with Browser(cluster.target.ssl_context(), resolver=FixedResolver(host, "127.0.0.1")) as browser:
+        try:
+            page = await browser.open(cluster.target.hub_url)
+        except aiohttp.ClientError as problem:  # pragma: no cover - told, not hidden
+            raise AssertionError(f"the fenced site does not even answer: {problem}") from None
+    assert page.status == 503
+    assert cluster.target.hub_url.rstrip("/") in page.text
+
+
+async def _standby_again(cluster: Cluster) -> None:
+    semester = stacks.load(cluster.stack)
+    with sites_of(cluster.stack, semester) as sites:
+        for _ in range(120):
+            seen = await asyncio.to_thread(sites.cloud.status)
+            if seen["role"] == "standby":
+                return
+            await asyncio.sleep(1)
+    raise AssertionError(f"the cloud site is {seen['role']}, not a standby")
+
+
+async def test_a_drill_moves_there_and_back_and_keeps_every_promise(standing_by: Cluster, repository: Path) -> None:
+    await standing_by.hub("drill")
+    folder = max((repository / ".semesterhub" / "drills" / standing_by.stack).iterdir())
+    report = json.loads((folder / "report.json").read_text())
+    assert report["passed"] and [leg["kind"] for leg in report["legs"]] == ["failover", "failback"]
+    assert all(leg["home"]["lost"] == 0 and leg["home"]["acknowledged"] > 10 for leg in report["legs"])
+    assert "**Passed.**" in (folder / "report.md").read_text()
