@@ -6,6 +6,8 @@ machine that holds them.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hubconfig.keeper.errors import KeeperError
+from hubconfig.keeper.sealed import seal
 from hubconfig.keeper.when import parse_when
 from operations import stacks
 from operations.errors import UserError
@@ -35,23 +38,26 @@ class Keeper(Protocol):
 
     def keeper(self, *arguments: str, stdin: str = "", timeout_s: float = ...) -> dict[str, Any]: ...
 
+    def secret(self, name: str) -> str: ...
 
-def keeper_of(stack: str) -> Keeper:
-    """The active site of a stack. Raises UserError when it cannot be told or reached."""
-    from operations.failover.sites import DockerTransport, Site
 
-    semester = stacks.load(stack)
-    if semester.cloud != "local":
-        raise UserError(f"the hub VM of stack '{stack}' is reached over SSH, which this command does not do yet.")
-    return Site("cloud", "127.0.0.1", semester.local.https_port, DockerTransport(f"semesterhub-{stack}-hub"))
+@contextlib.contextmanager
+def _asked(stack: str, site: Keeper | None) -> Iterator[Keeper]:
+    """The active site, unless a caller names one."""
+    if site is not None:
+        yield site
+        return
+    from operations.failover.context import active_site
+
+    with active_site(stack) as found:
+        yield found
 
 
 def back_up(stack: str, site: Keeper | None = None, console: Console | None = None) -> dict[str, Any]:
     """Take a copy now."""
     out = console or Console(highlight=False)
-    site = site or keeper_of(stack)
-    with step(f"copying homes and hub database of '{stack}'"):
-        done = site.keeper("backup", timeout_s=LONG_S)
+    with _asked(stack, site) as asked, step(f"copying homes and hub database of '{stack}'"):
+        done = asked.keeper("backup", timeout_s=LONG_S)
     out.print(
         f"{done['files']:,} files ({size(done['bytes'])}), {done['changed_files']:,} of them new or changed; "
         f"{size(done['added_bytes'])} added in {seconds(done['took_s'])} to {escape(done['repository'])}"
@@ -66,10 +72,9 @@ def verify(
 ) -> dict[str, Any]:
     """Verify now. Raises UserError with every difference when the backups are not good."""
     out = console or Console(highlight=False)
-    site = site or keeper_of(stack)
     more = [*(["--sample", str(sample)] if sample else []), *(["--all"] if everything else [])]
-    with step(f"verifying the backups of '{stack}'"):
-        done = site.keeper("backup-verify", *more, timeout_s=LONG_S)
+    with _asked(stack, site) as asked, step(f"verifying the backups of '{stack}'"):
+        done = asked.keeper("backup-verify", *more, timeout_s=LONG_S)
     out.print(
         f"[green]good[/]: {done['files']} files restored and compared with the hashes of their snapshot, {done['same_as_present']} "
         f"also with the homes ({done['changed_since']} changed since)"
@@ -83,13 +88,14 @@ def show(stack: str, site: Keeper | None = None, console: Console | None = None)
     """List the copies, newest first."""
     out = console or Console(highlight=False)
     zone = stacks.load(stack).term.timezone
-    found = (site or keeper_of(stack)).keeper("backups", timeout_s=LOOK_S)
+    with _asked(stack, site) as asked:
+        found = asked.keeper("backups", timeout_s=LOOK_S)
     table = Table(title=f"copies in {escape(found['repository'])}", title_justify="left", box=None, pad_edge=False)
     for heading in ("taken", "site", "epoch", "id"):
         table.add_column(heading)
-    for row in reversed(found["snapshots"]):
-        taken = datetime.fromisoformat(row["time"]).astimezone(zone)
-        table.add_row(f"{taken:%Y-%m-%d %H:%M %Z}", row["site"], str(row["epoch"]), row["id"])
+    for name, taken_s, epoch, where in reversed(found["snapshots"]):
+        taken = datetime.fromtimestamp(taken_s, zone)
+        table.add_row(f"{taken:%Y-%m-%d %H:%M %Z}", where, str(epoch), name)
     out.print(table)
     out.print(summary(found))
     return found
@@ -116,9 +122,9 @@ def restore(
         raise UserError('say as of when: --at "1 hour ago", --at "yesterday 14:00" or --at "2016-03-02 10:00".')
     when = moment(at, stacks.load(stack).term.timezone, now)
     whose = ["--all"] if everybody else ["--user", user]
-    site = site or keeper_of(stack)
-    with step(f"restoring {'all homes' if everybody else f'the home of {user}'} as of {when:%Y-%m-%d %H:%M %Z}"):
-        done = site.keeper(
+    what = f"restoring {'all homes' if everybody else f'the home of {user}'} as of {when:%Y-%m-%d %H:%M %Z}"
+    with _asked(stack, site) as asked, step(what):
+        done = asked.keeper(
             "restore",
             *whose,
             "--at",
@@ -150,17 +156,20 @@ def moment(at: str, zone: ZoneInfo, now: datetime | None = None) -> datetime:
 
 def password(stack: str, site: Keeper | None = None) -> str:
     """The repository and its password as two lines for the university's safe."""
-    found = (site or keeper_of(stack)).keeper("backup-password", timeout_s=LOOK_S)
-    return f"RESTIC_REPOSITORY={found['repository']}\nRESTIC_PASSWORD={found['password']}"
+    with _asked(stack, site) as asked:
+        where = asked.keeper("backup-status", timeout_s=LOOK_S)["repository"]
+        return f"RESTIC_REPOSITORY={where}\nRESTIC_PASSWORD={asked.secret('restic_password')}"
 
 
 def give_credentials(stack: str, text: str, site: Keeper | None = None, console: Console | None = None) -> None:
-    """Hand credentials of a foreign repository over; they go through standard input only."""
+    """Hand credentials of a foreign repository over, sealed: some ways to a hub VM keep what passes."""
     if not text.strip():
         raise UserError(
             f"give the credentials on standard input, as lines NAME=value: ./hub backup.credentials --stack {stack} < file"
         )
-    done = (site or keeper_of(stack)).keeper("backup-credentials", stdin=text, timeout_s=LOOK_S)
+    with _asked(stack, site) as asked:
+        key = asked.keeper("backup-key", timeout_s=LOOK_S)["public_key"]
+        done = asked.keeper("backup-credentials", stdin=seal(key, text), timeout_s=LOOK_S)
     (console or Console(highlight=False)).print(f"handed over: {', '.join(done['names'])}")
 
 

@@ -13,11 +13,11 @@ import sqlite3
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import history, restore, verify
+from . import history, restore, sealed, verify
 from . import repositories as places
 from .config import KeeperConfig
 from .errors import KeeperError
@@ -43,12 +43,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         run=lambda config, _: status(config)
     )
     subparsers.add_parser("backups", help="list the copies").set_defaults(run=lambda config, _: listed(config))
+    subparsers.add_parser("backup-key", help="a key to seal credentials for").set_defaults(
+        run=lambda config, _: {"public_key": sealed.make_key(config.run_path)}
+    )
     subparsers.add_parser(
-        "backup-password", help="repository and its password, for the university's safe"
-    ).set_defaults(run=lambda config, _: password(config))
-    subparsers.add_parser(
-        "backup-credentials", help="standard input: NAME=value lines for a repository of another account"
-    ).set_defaults(run=lambda config, _: take_credentials(config, sys.stdin.read()))
+        "backup-credentials", help="standard input: NAME=value lines for a repository of another account, sealed"
+    ).set_defaults(run=lambda config, _: take_credentials(config, sealed.unseal(config.run_path, sys.stdin.read())))
     verify.register(subparsers)
     restore.register(subparsers)
 
@@ -141,15 +141,16 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 def listed(config: KeeperConfig) -> dict[str, Any]:
-    """The copies, oldest first."""
+    """The copies, oldest first: [id, taken (s since 1970), epoch, site]."""
     with history.opened(config) as restic:
+        # Short: one of the ways to a hub VM (Azure's Run Command) carries 4 KiB.
         rows = [
-            {
-                "id": snapshot["short_id"],
-                "time": moment(snapshot["time"]).astimezone(UTC).isoformat(timespec="seconds"),
-                "epoch": history.epoch_of(snapshot),
-                "site": history.tagged(snapshot, "site"),
-            }
+            [
+                snapshot["short_id"],
+                round(moment(snapshot["time"]).timestamp()),
+                history.epoch_of(snapshot),
+                history.tagged(snapshot, "site"),
+            ]
             for snapshot in restic.snapshots()
         ]
     return {"repository": places.repository(config), "snapshots": rows, **status(config)}
@@ -168,14 +169,6 @@ def status(config: KeeperConfig, now: float | None = None) -> dict[str, Any]:
         "verify": {**checked, "age_s": max(0.0, now - checked["at"])} if checked else None,
         "trouble": known.get("trouble"),
     }
-
-
-def password(config: KeeperConfig) -> dict[str, Any]:
-    """Repository and password, to be kept where the cloud account's end does not reach."""
-    file = config.secrets_path / places.PASSWORD_FILE
-    if not file.exists():
-        raise KeeperError("there is no password yet: it is made with the first backup (./hub backup)")
-    return {"repository": places.repository(config), "password": file.read_text().strip()}
 
 
 def take_credentials(config: KeeperConfig, text: str) -> dict[str, Any]:

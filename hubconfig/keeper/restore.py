@@ -30,8 +30,10 @@ from . import history
 from .config import KeeperConfig
 from .errors import KeeperError
 from .restic import Node, Restic, moment
+from .scan import is_home
 from .store import Store
 from .when import parse_when
+from .working import mark
 
 MARGIN_BYTES = 256 * 2**20
 """Stays free on the homes' disk: a full disk would hurt every student."""
@@ -71,8 +73,11 @@ def restore(
     with history.opened(config) as restic:
         copy = choose(restic.snapshots(), when, into)
         homes = str(config.homes_path)
-        there = {node["name"]: node for node in restic.list(copy.id, homes) if node["type"] == "dir"}
-        there.pop(history.SCRATCH, None)
+        there = {
+            node["name"]: node
+            for node in restic.list(copy.id, homes)
+            if node["type"] == "dir" and is_home(node["name"])
+        }
         names = sorted(there) if user is None else [_known(user, there, config, copy)]
         present = {name for name in names if (config.homes_path / name / copy.folder).exists()}
         missing = [name for name in names if name not in present]
@@ -85,6 +90,8 @@ def restore(
                 restic.restore(copy.id, folder, [f"{homes}/{name}" for name in missing] + extra)
                 for name in missing:
                     _hand_over(config, name, folder / homes.lstrip("/") / name, copy.folder)
+                    # Its user may not be at work, and then nobody would look for changes in this home before the night.
+                    mark(config, name)
                 if extra:
                     database = _hub_state(config, folder / extra[0].lstrip("/"), copy.folder)
     return {

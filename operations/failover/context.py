@@ -11,7 +11,7 @@ from operations.errors import UserError
 from operations.failover import local_cloud
 from operations.failover.drill import Drill
 from operations.failover.moves import Surroundings
-from operations.failover.sites import DockerTransport, Site, Sites, SshTransport, active_name
+from operations.failover.sites import DockerTransport, Site, Sites, SshTransport, active_name, look
 from operations.load.target import Target
 from operations.paths import certificate_file
 
@@ -54,6 +54,19 @@ def _cloud(stack: str, semester: Semester, port: int) -> Site:
     from operations.failover.cloud_shell import cloud_site
 
     return cloud_site(stack, semester, port)
+
+
+@contextlib.contextmanager
+def active_site(stack: str) -> Iterator[Site]:
+    """The site where the class works now, with or without another one. Raises UserError when it cannot be told."""
+    semester = stacks.load(stack)
+    if semester.fallback is None:
+        yield _cloud(stack, semester, semester.local.https_port if str(semester.cloud) == "local" else HTTPS)
+        return
+    with sites_of(stack, semester) as sites:
+        seen = look(sites.cloud)
+        # Who may write now is the active one for sure; the fallback need not even be there.
+        yield sites.cloud if seen and seen.get("writable") else sites.named(active_name(sites))
 
 
 @contextlib.contextmanager

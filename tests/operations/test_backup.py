@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from hubconfig.keeper import sealed
+from hubconfig.keeper.errors import KeeperError
 from operations import backup
 from operations.errors import UserError
 
@@ -27,6 +30,9 @@ class Site:
         self.asked.append(arguments)
         self.stdin = stdin
         return self.answer
+
+    def secret(self, name: str) -> str:
+        return f"secret of {name}"
 
 
 @pytest.fixture
@@ -105,26 +111,27 @@ def test_a_verification_tells_how_much_was_read(paper: Console) -> None:
 
 
 def test_the_list_is_newest_first_in_the_semesters_time(paper: Console) -> None:
-    rows = [
-        {"id": "aaaa", "time": "2026-10-02T16:00:00+00:00", "epoch": 1, "site": "cloud"},
-        {"id": "bbbb", "time": "2026-10-02T17:00:00+00:00", "epoch": 2, "site": "fallback"},
-    ]
+    rows = [["aaaa", 1790956800, 1, "cloud"], ["bbbb", 1790960400, 2, "fallback"]]  # 9:00 and 10:00 in Berkeley
     backup.show("demo", Site(repository="/r", snapshots=rows, age_s=100), paper)
     lines = said(paper).splitlines()
     assert "2026-10-02 10:00 PDT  fallback  2" in lines[2] and "2026-10-02 09:00 PDT  cloud" in lines[3]
 
 
-def test_credentials_go_through_standard_input_only(paper: Console) -> None:
-    site = Site(names=["AWS_ACCESS_KEY_ID"])
+def test_credentials_reach_the_site_sealed_and_are_nowhere_in_the_clear(paper: Console, tmp_path: Path) -> None:
+    site = Site(names=["AWS_ACCESS_KEY_ID"], public_key=sealed.make_key(tmp_path))
     backup.give_credentials("demo", "AWS_ACCESS_KEY_ID=x", site, paper)
-    assert (site.asked, site.stdin) == ([("backup-credentials",)], "AWS_ACCESS_KEY_ID=x")
+    assert site.asked == [("backup-key",), ("backup-credentials",)]
+    assert "AWS_ACCESS_KEY_ID" not in site.stdin
+    assert sealed.unseal(tmp_path, site.stdin) == "AWS_ACCESS_KEY_ID=x"
+    with pytest.raises(KeeperError, match="not sealed for this site's present key"):
+        sealed.unseal(tmp_path, site.stdin)  # a key opens one message
     with pytest.raises(UserError, match="on standard input"):
         backup.give_credentials("demo", " ", site)
 
 
 def test_the_password_comes_as_restic_wants_it() -> None:
-    text = backup.password("demo", Site(repository="/r", password="p"))
-    assert text == "RESTIC_REPOSITORY=/r\nRESTIC_PASSWORD=p"
+    text = backup.password("demo", Site(repository="/r"))
+    assert text == "RESTIC_REPOSITORY=/r\nRESTIC_PASSWORD=secret of restic_password"
 
 
 @pytest.mark.parametrize(
