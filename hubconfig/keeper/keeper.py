@@ -60,9 +60,11 @@ class Beats:
             state, said = own.state, self._read()
             talk = _talk(said).ask(number, self._store.boottime())
             self._write({**said, **asdict(talk)})
+        mark = read_json(self._store.config.watermark_file)
+        writable = roles.writable(state, lease_fresh=self._store.fresh(state))
         return {
-            **roles.hello(state, writable=roles.writable(state, lease_fresh=self._store.fresh(state))),
-            "watermark": read_json(self._store.config.watermark_file),
+            **roles.hello(state, writable=writable, watermark_epoch=int((mark or {}).get("epoch", 0))),
+            "watermark": mark,
             "nonce": number,
             "echo": talk.echo,
             **(more or {}),

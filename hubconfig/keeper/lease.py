@@ -132,7 +132,10 @@ def judge(state: SiteState, *, fresh: bool, answer: Answer | None, alone: bool, 
             "or after `confirm` by an admin who knows that the other site is not active",
         )
     peer = answer.hello
-    if peer["claim"] and int(peer["claim"]["epoch"]) > state.epoch:
+    if peer["role"] == "active":
+        # In an older epoch: made anew from nothing, it did not know better. It fences itself when it hears of this site.
+        return Verdict(False, why_not=f"the peer is active too, in epoch {peer['epoch']}")
+    if peer["claim"]:
         return Verdict(
             False,
             why_not=f"this site was restarted, and a {peer['claim']['kind']} by {peer['claim']['by']} has begun on its peer; "

@@ -77,9 +77,10 @@ class SiteState:
 
 
 def first(site: str, role: str) -> SiteState:
-    """State of a site without history. The active one begins in epoch 1."""
+    """State of a site without history. The class begins in epoch 1 on the active one; a standby knows that much without being
+    told, so that no handover to it can take that number."""
     epoch = 1 if role == "active" else 0
-    return SiteState(site=site, role=role, epoch=epoch, seen_epoch=epoch, active_epoch=epoch, data_epoch=0)
+    return SiteState(site=site, role=role, epoch=epoch, seen_epoch=1, active_epoch=1, data_epoch=0)
 
 
 def to_json(state: SiteState) -> dict[str, Any]:
@@ -97,7 +98,13 @@ def from_json(raw: Mapping[str, Any]) -> SiteState:
     return SiteState(**values)
 
 
-def hello(state: SiteState, *, writable: bool) -> dict[str, Any]:
+def holds(state: SiteState, watermark_epoch: int) -> tuple[int, bool]:
+    """Which files are here, to be compared: of which epoch, and whether all of it (this site was active in it) or a copy as
+    of some moment. ``watermark_epoch``: of this site's watermark."""
+    return max(state.data_epoch, watermark_epoch), state.data_epoch >= watermark_epoch
+
+
+def hello(state: SiteState, *, writable: bool, watermark_epoch: int = 0) -> dict[str, Any]:
     """What a site tells its peer about itself. The token of a claim stays at home."""
     claim, proof = state.claim, state.proof
     return {
@@ -106,7 +113,7 @@ def hello(state: SiteState, *, writable: bool) -> dict[str, Any]:
         "epoch": state.epoch,
         "seen_epoch": state.seen_epoch,
         "active_epoch": state.active_epoch,
-        "data_epoch": state.data_epoch,
+        "holds": list(holds(state, watermark_epoch)),
         "lineage": state.lineage,
         "writable": writable,
         "claim": {"epoch": claim.epoch, "by": claim.by, "at": claim.at, "kind": claim.kind} if claim else None,
@@ -212,8 +219,7 @@ def promote(
         )
     if state.proof.boot != boot:
         raise KeeperError(_restarted(state, epoch))
-    # A handover means that somebody was active before, so at least in epoch 1, even if this site never heard of it.
-    held, newest = max(state.data_epoch, watermark_epoch), max(state.active_epoch, 1)
+    held, newest = holds(state, watermark_epoch)[0], state.active_epoch
     if held < newest and not older_files:
         raise KeeperError(
             f"the {state.site} site is not promoted: its files are {f'of epoch {held}' if held else 'not the class’s'}, and the class "
@@ -285,7 +291,7 @@ def refuses_push(state: SiteState, sender: Mapping[str, Any], *, token: str = ""
 
     It takes them from the active site of the newest epoch, and from a fenced one for the last sync of its own handover:
     then ``token`` is that of the claim here, and the sender was fenced for that claim's epoch. What is copied replaces what
-    is here, so never from a site whose files are older (``watermark_epoch``: of this site's watermark), or another class's.
+    is here, so never from a site whose files are older (:func:`holds`), or another class's.
     """
     role, epoch = str(sender["role"]), int(sender["epoch"])
     if state.role == "active":
@@ -295,9 +301,8 @@ def refuses_push(state: SiteState, sender: Mapping[str, Any], *, token: str = ""
             f"the {state.site} site holds the files of a class that began elsewhere; if they may go, bring this site up anew "
             "(`./hub fallback.destroy`, `./hub fallback.up`), else move the class here first"
         )
-    held = max(state.data_epoch, watermark_epoch)
-    if int(sender["data_epoch"]) < held:
-        return f"the sender's files are of epoch {sender['data_epoch']}, those here of epoch {held}"
+    if has_newer(state, sender, watermark_epoch):
+        return f"the sender's files are of epoch {sender['holds'][0]}, and those here are newer"
     if role == "active":
         if epoch < state.active_epoch:
             return f"the sender is active in epoch {epoch}, but epoch {state.active_epoch} is known here"
@@ -305,6 +310,12 @@ def refuses_push(state: SiteState, sender: Mapping[str, Any], *, token: str = ""
     if role == "fenced" and state.claim and state.claim.token == token and state.claim.epoch == epoch:
         return ""
     return f"the sender is {role} (epoch {epoch}); only the active site's files are taken"
+
+
+def has_newer(state: SiteState, peer: Mapping[str, Any], watermark_epoch: int) -> bool:
+    """Whether this site's files are newer than those of the peer of that hello: then there is nothing to copy from it."""
+    theirs = (int(peer["holds"][0]), bool(peer["holds"][1]))
+    return theirs < holds(state, watermark_epoch)
 
 
 def _own_claim(state: SiteState, epoch: int, token: str) -> Claim:
