@@ -32,13 +32,15 @@ MOVED = (dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXD
 
 @dataclass(frozen=True)
 class Rfc2136:
-    """One name on one primary server. `others`: the zone's other name servers, by default as the zone lists them."""
+    """One name on one primary server. `brief`: how long a check goes on asking a silent one. `others`: the zone's other name
+    servers, by default as the zone lists them."""
 
     name: str
     zone: str
     server: Server
     key: Callable[[], TsigKey]
     patience: Patience = field(default_factory=lambda: Patience(20))
+    brief: Patience = field(default_factory=lambda: Patience(4))
     follow: Patience = field(default_factory=lambda: Patience(15, first_s=1))
     others: Callable[[], Sequence[Server]] | None = None
 
@@ -57,13 +59,13 @@ class Rfc2136:
 
     def check(self) -> str:
         try:
-            if not self._asked(lambda: self.server.holds(self.zone)):
+            if not self._asked(lambda: self.server.holds(self.zone), self.brief):
                 return (
                     f"{self.server} does not hold the zone {self.zone}: correct semesterhub:fallback.dns.server or zone"
                 )
             update = self._update()
             update.delete(self._name, "A", NOBODY)
-            self._asked(lambda: self._sent(update))
+            self._asked(lambda: self._sent(update), self.brief)
         except DnsError as problem:
             return str(problem)
         return ""
@@ -72,10 +74,10 @@ class Rfc2136:
     def _name(self) -> dns.name.Name:
         return dns.name.from_text(self.name)
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _asked(self, ask: Callable[[], T], patience: Patience | None = None) -> T:
         """Repeat while the server does not answer. Raises DnsError."""
         try:
-            return self.patience.until(ask)
+            return (patience or self.patience).until(ask)
         except LaterError as never:
             raise DnsError(str(never)) from None
 

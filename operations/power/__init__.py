@@ -12,15 +12,15 @@ import functools
 from typing import TYPE_CHECKING
 
 from operations.power.fence import Fence
-from operations.power.model import Power, PowerError, Proof, State
+from operations.power.model import NoMachineError, Power, PowerError, Proof, State
 
 if TYPE_CHECKING:
     from components.semester import Semester
 
-__all__ = ["Power", "PowerError", "Proof", "State", "power_of"]
+__all__ = ["NoMachineError", "Power", "PowerError", "Proof", "State", "power_of"]
 
 
-def power_of(stack: str, semester: Semester, *, endpoint: str = "") -> Power:
+def power_of(stack: str, semester: Semester, *, endpoint: str = "") -> Fence:
     """The switch of a stack's cloud site. `endpoint`: an emulator of its cloud instead.
 
     Nobody is asked yet. Raises PowerError when the stack file does not say whose account it is.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from operations.patience import LaterError, Patience
-from operations.power.model import PowerError, Proof, Site, State
+from operations.power.model import NoMachineError, PowerError, Proof, Site, State
 
 T = TypeVar("T")
 HARD_OFF = frozenset[State]({"off", "gone"})
@@ -80,19 +80,24 @@ class Fence:
 
     def check(self) -> str:
         try:
-            self._asked(self.site.refuse_others)
-            machines = self._found()
-            self._asked(lambda: self.site.rehearse(list(machines)))
+            self.rehearse()
         except PowerError as problem:
             return str(problem)
         return ""
+
+    def rehearse(self) -> str:
+        """What `stop` would switch off. Changes nothing; raises PowerError (NoMachineError before the first `up`)."""
+        self._asked(self.site.refuse_others)
+        machines = self._found()
+        self._asked(lambda: self.site.rehearse(list(machines)))
+        return f"{', '.join(machines)} in {self.site.where}"
 
     def _found(self) -> dict[str, State]:
         machines: dict[str, State] = {
             machine: state for machine, state in self._asked(self.site.machines).items() if state != "gone"
         }
         if not machines:
-            raise PowerError(f"{self.site.where} has no machine of this stack")
+            raise NoMachineError(f"{self.site.where} has no machine of this stack")
         return machines
 
     def _running(self) -> list[str]:
@@ -100,7 +105,7 @@ class Fence:
         lost its tags."""
         machines = self._asked(self.site.machines)
         if not machines:
-            raise PowerError(
+            raise NoMachineError(
                 f"{self.site.where} has no machine of this stack, so nothing proves that its hub does not run somewhere"
             )
         return [machine for machine, state in machines.items() if state not in HARD_OFF]

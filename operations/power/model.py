@@ -16,6 +16,10 @@ class PowerError(UserError):
     """What keeps a site from being switched off or on: one sentence that says what to do."""
 
 
+class NoMachineError(PowerError):
+    """There is no machine of the stack, which proves nothing: one may have lost its tags."""
+
+
 @dataclass(frozen=True)
 class Proof:
     """That a site writes no more, by the word of whoever runs its machines, as the keeper of the other site notes it."""

@@ -28,7 +28,11 @@ from operations.progress import step
 
 _SIGNS = {"pass": "[green]✓[/]", "fail": "[red]✗[/]", "unknown": "[yellow]?[/]"}
 CREDENTIALS = "credentials"
-OF_ACCOUNT = frozenset({"resource providers", "quotas", "machine types", "machine image", "images", "domain"})
+OF_ACCOUNT = frozenset(
+    {"resource providers", "quotas", "machine types", "machine image", "images", "domain", "fencing"}
+)
+OWN_DNS = {"aws": "route53", "azure": "azure"}
+"""Cloud -> the DNS provider that its emulator has, too."""
 Checks = Callable[[], list[Finding]]
 
 
@@ -83,7 +87,7 @@ def _cloud(subject: Subject) -> Iterator[Mapping[str, Checks]]:
     """The checks by name, in their order; the offline cloud stands as long as the block."""
     checks: dict[str, Checks] = {"stack file": lambda: _file(subject)}
     if subject.semester.cloud == "local":
-        yield checks | {"fallback": lambda: _fallback(subject)}
+        yield checks | {"fallback": lambda: _fallback(subject)} | _moving(subject, "")
         return
     with contextlib.ExitStack() as stay:
         endpoint = ""
@@ -97,7 +101,23 @@ def _cloud(subject: Subject) -> Iterator[Mapping[str, Checks]]:
         if not subject.sandbox:
             checks["certificate"] = lambda: [common.certificate(subject.semester, clock.now(), questions.certificate)]
             checks["fallback"] = lambda: _fallback(subject)
-        yield checks
+        yield checks | _moving(subject, endpoint)
+
+
+def _moving(subject: Subject, endpoint: str) -> dict[str, Checks]:
+    """Of a semester that can move: whether its name could be switched, and its cloud site switched off."""
+    from operations.preflight import moving
+
+    semester, stack = subject.semester, subject.stack
+    found: dict[str, Checks] = {}
+    if semester.fallback is None:
+        return found
+    dns = semester.fallback.dns
+    if dns is not None and (not subject.sandbox or dns.provider == OWN_DNS.get(semester.cloud)):
+        found["hub's name"] = lambda: [moving.name(semester, stack, endpoint)]
+    if semester.cloud != "local":
+        found["fencing"] = lambda: [moving.fencing(semester, stack, endpoint)]
+    return found
 
 
 def _fallback(subject: Subject) -> list[Finding]:

@@ -38,7 +38,7 @@ def campus() -> Iterator[Campus]:
 def name_at(campus: Campus, secret: str = SECRET, key_name: str = KEY_NAME, algorithm: str = "hmac-sha256") -> Rfc2136:
     key = TsigKey(key_name, algorithm, base64.b64decode(secret))
     server = Server("127.0.0.1", campus.port, timeout_s=0.4)
-    return Rfc2136(NAME, ZONE, server, lambda: key, patience=HASTY, follow=HASTY, others=list)
+    return Rfc2136(NAME, ZONE, server, lambda: key, patience=HASTY, brief=HASTY, follow=HASTY, others=list)
 
 
 def test_a_name_is_looked_at_and_switched(campus: Campus) -> None:
