@@ -341,6 +341,22 @@ def dns_lower_ttl(_context: Context, stack: str = "demo", ttl: int = 0) -> None:
     names.lower_ttl(stack, ttl)
 
 
+@task(name="show", help={"stack": STACK})
+def power_show(_context: Context, stack: str = "demo") -> None:
+    """Show whether the cloud site's hub VM runs, and whether a failover could switch it off from here."""
+    from operations.power import tasks as switch
+
+    sys.exit(switch.show(stack))
+
+
+@task(name="on", help={"stack": STACK})
+def power_on(_context: Context, stack: str = "demo") -> None:
+    """Switch a cloud site on again that a failover switched off. It comes back as a standby."""
+    from operations.power import tasks as switch
+
+    switch.on(stack)
+
+
 namespace = Collection(
     *(up, preview, refresh, destroy, status, preflight, capacity, test, lint, lock, schema, restore), *moving.TASKS
 )
@@ -354,3 +370,4 @@ namespace.add_collection(
     Collection("backup", backup_now, backup_list, backup_verify, backup_password, backup_credentials)
 )
 namespace.add_collection(Collection("dns", dns_show, dns_lower_ttl))
+namespace.add_collection(Collection("power", power_show, power_on))
