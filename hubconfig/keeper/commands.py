@@ -13,7 +13,7 @@ from .doors import Doors
 from .errors import KeeperError
 from .keeper import Beats, run
 from .roles import Claim, SiteState
-from .store import Store, read_json
+from .store import Store, read_json, wait_for_receivers
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -140,6 +140,8 @@ def promote_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[st
             older_files=arguments.older_files,
         )
         own.put(state)
+        # From here on none begins; one that is under way must not write over what students write.
+        wait_for_receivers(config)
         own.grant_now()
         Doors(config).open()
     return brief(store, state)

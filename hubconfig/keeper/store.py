@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +19,27 @@ from .config import KeeperConfig
 from .errors import KeeperError
 from .lease import Lease
 from .roles import SiteState
+
+RECEIVERS = "receivers"
+"""File in the run folder: whoever takes files from the other site holds it shared for as long as it may write."""
+
+
+def wait_for_receivers(config: KeeperConfig, within_s: float = 15) -> None:
+    """Returns when nothing is being copied to this site any more. Receivers end by themselves when they see the new role."""
+    config.run_path.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + within_s
+    with (config.run_path / RECEIVERS).open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise KeeperError(
+                        f"files of the other site are still being written here after {within_s:.0f} s; run the same command again, "
+                        "or `docker restart keeper` on this machine first"
+                    ) from None
+                time.sleep(0.1)
 
 
 def write_json(path: Path, document: Mapping[str, Any], mode: int = 0o600, *, durable: bool = True) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
 import pytest
 
 from hubconfig.keeper import __main__ as keeper
-from hubconfig.keeper import commands, doors
+from hubconfig.keeper import commands, doors, store
+from hubconfig.keeper.config import load
+from hubconfig.keeper.errors import KeeperError
+from hubconfig.keeper.keeper import Beats, renew
 from tests.hubconfig.keeper.fakes import FakeEngine
 
 pytestmark = pytest.mark.unit
@@ -103,3 +107,52 @@ def test_a_host_key_is_told_and_checked(cloud: Site) -> None:
     assert cloud("trust", "--host-key", key) == {"changed": True}
     assert cloud("trust", "--host-key", key) == {"changed": False}
     assert cloud("status")["peer"]["known"] is True  # type: ignore[index]
+
+
+def test_a_promotion_waits_until_nothing_is_copied_here_any_more(
+    fallback: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fallback(*CLAIM)
+    fallback("proof", *OURS, "--how", "ssh", "--detail", "fenced")
+    monkeypatch.setattr(commands, "wait_for_receivers", lambda config: store.wait_for_receivers(config, 0.2))
+    with (tmp_path / "fallback" / "run_path" / store.RECEIVERS).open("a") as copy:
+        fcntl.flock(copy, fcntl.LOCK_SH)
+        assert "still being written" in fallback.refused("promote", *OURS, "--older-files")
+        assert fallback("status")["writable"] is False
+    assert fallback("promote", *OURS)["writable"] is True
+
+
+def test_an_active_site_that_restarted_needs_its_peer_or_a_word(cloud: Site, tmp_path: Path) -> None:
+    config = load(cloud.file)
+    assert renew(store.Store(config), None).renew, "no peer is known, so nobody else can be active"
+    cloud("trust", "--host-key", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBDQKMjhKwYkU2cHzS0IbyD0kLZnBvTQYmLMvJSQ0abc")
+    assert renew(store.Store(config), None).renew, "silence does not end a lease that holds"
+    (config.run_path / "boot").unlink()  # the machine restarts
+    verdict = renew(store.Store(config), None)
+    assert not verdict.renew and "confirm" in verdict.why_not
+    assert cloud("status")["lapsed"] is True
+    assert cloud("confirm", "--by", "ada")["writable"] is True
+    assert renew(store.Store(config), None).renew
+
+
+def test_hellos_between_two_sites_end_the_older_one(cloud: Site, fallback: Site) -> None:
+    sites = [store.Store(load(site.file)) for site in (cloud, fallback)]
+    ours, theirs = (Beats(site) for site in sites)
+    for _ in range(2):
+        ours.hear(theirs.serve(ours.hello()))
+    assert ours.answer() and theirs.answer(), "each has heard something that was said after it asked"
+    renew(sites[0], ours.answer())
+    assert cloud("status")["writable"] is True
+    fallback(*CLAIM)
+    fallback("proof", *OURS, "--how", "admin", "--detail", "it was said to be off")
+    fallback("promote", *OURS, "--older-files")
+    ours.hear(theirs.serve(ours.hello()))
+    assert cloud("status")["role"] == "fenced" and fallback("status")["writable"] is True
+
+
+def test_a_hello_of_oneself_or_of_another_revision_is_refused(cloud: Site) -> None:
+    beats = Beats(store.Store(load(cloud.file)))
+    with pytest.raises(KeeperError, match="cloud site too"):
+        beats.hear(beats.hello())
+    with pytest.raises(KeeperError, match="same revision"):
+        beats.hear({"site": "fallback"})
