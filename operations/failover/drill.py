@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,19 +78,19 @@ async def _run(drill: Drill, *, unplanned: bool) -> report.DrillReport:
     done = report.DrillReport(drill.stack, drill.title, began_at, not unplanned, drill.rto_s, drill.rpo_s)
     await _replicated(sites.fallback, "cloud")
     resolver = NameResolver(drill.addresses)
-    everybody = _visitors(drill, resolver)
+    everybody = visitors(drill, resolver)
     writer = Writer(everybody[-1], drill.target.hub_url)
     try:
         for visitor in everybody:
             await visitor.open()
         with step(f"{len(everybody)} students sign in and work"):
             await asyncio.gather(*(visitor.arrive() for visitor in everybody))
-        done.legs.append(await _leg(drill, "failover", everybody, writer, unplanned=unplanned))
+        done.legs.append(await leg(drill, "failover", everybody, writer, unplanned=unplanned))
         if unplanned and drill.revive is not None:
             with step("bringing the cloud site back"):
                 await asyncio.to_thread(drill.revive)
         await _replicated(sites.cloud, "fallback")
-        done.legs.append(await _leg(drill, "failback", everybody, writer, unplanned=False))
+        done.legs.append(await leg(drill, "failback", everybody, writer, unplanned=False))
         await asyncio.gather(*(visitor.leave() for visitor in everybody))
     finally:
         for visitor in everybody:
@@ -101,7 +101,7 @@ async def _run(drill: Drill, *, unplanned: bool) -> report.DrillReport:
 Anybody = Visitor | CheckVisitor
 
 
-def _visitors(drill: Drill, resolver: NameResolver) -> list[Anybody]:
+def visitors(drill: Drill, resolver: NameResolver) -> list[Anybody]:
     """Students with the demo password, the last of whom writes; where there is none, the hub's own check account."""
     if not drill.target.student_password:
         active = drill.around.sites.named(active_name(drill.around.sites))
@@ -110,8 +110,16 @@ def _visitors(drill: Drill, resolver: NameResolver) -> list[Anybody]:
     return [Visitor(drill.target, name, resolver) for name in names]
 
 
-async def _leg(drill: Drill, kind: Kind, everybody: list[Anybody], writer: Writer, *, unplanned: bool) -> report.Leg:
-    """One move under the students' hands."""
+async def leg(
+    drill: Drill,
+    kind: Kind,
+    everybody: list[Anybody],
+    writer: Writer,
+    *,
+    unplanned: bool,
+    then: Callable[[float], Awaitable[None]] | None = None,
+) -> report.Leg:
+    """One move under the students' hands. `then`: begun as soon as the command has ended, with the moment it began."""
     writer.start()
     await asyncio.sleep(drill.linger_s)
     if unplanned:
@@ -129,7 +137,7 @@ async def _leg(drill: Drill, kind: Kind, everybody: list[Anybody], writer: Write
         await writer.stop()
         raise
     command_s = time.monotonic() - began
-    await asyncio.gather(*coming)
+    await asyncio.gather(*coming, *([then(began)] if then else []))
     await writer.stop()
     # What was written on the target after the move says nothing about what the move lost.
     promoted_at = next(line.at for line in journal.lines if line.step == "promote" and line.event == "began")

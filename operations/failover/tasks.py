@@ -123,5 +123,18 @@ def load_fencing(_context: Context, stack: str, trials: int = 20, seed: int = 1)
     real_trials.run_fencing(stack, trials, seed)
 
 
+@task(
+    name="failover",
+    help={"stack": STACK + "; its fallback must be up", "homes": "how many homes", "files": "files in each"},
+)
+def load_failover(_context: Context, stack: str, homes: int = 200, files: int = 500) -> None:
+    """Fill homes, kill the cloud's machines, fail over, and look at every file. Leaves the class on the fallback."""
+    from operations.failover import large
+    from operations.failover.context import drill_of
+
+    with drill_of(stack, students=1) as prepared:
+        large.run(prepared, homes, files)
+
+
 TASKS = (failover, failback, drill, replicate, confirm)
-LOADS = (load_moves, load_fencing)
+LOADS = (load_moves, load_fencing, load_failover)
