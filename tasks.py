@@ -325,6 +325,37 @@ def restore(
     backup.restore(stack, user, at, everybody=all, into=into)
 
 
+@task(name="up", help={"stack": STACK})
+def fallback_up(_context: Context, stack: str = "demo") -> None:
+    """Bring the bare-metal site to what the stack file says and the cloud runs. May be run again at any time."""
+    from operations import fallback
+
+    fallback.up(stack)
+
+
+@task(
+    name="destroy",
+    help={
+        "stack": STACK,
+        "delete-homes": "on this machine: also delete the copies of the students' files",
+        "forget": "the machine is gone for good: only this checkout forgets it",
+    },
+)
+def fallback_destroy(_context: Context, stack: str = "demo", delete_homes: bool = False, forget: bool = False) -> None:
+    """Take the site off the bare metal. Refused while the class works there. Students' files stay."""
+    from operations import fallback
+
+    fallback.destroy(stack, delete_homes=delete_homes, forget=forget)
+
+
+@task(name="status", help={"stack": STACK})
+def fallback_status(_context: Context, stack: str = "demo") -> None:
+    """Show the bare metal: role, watermark, containers, room. Needs neither the cloud nor Pulumi's backend."""
+    from operations import fallback
+
+    fallback.status(stack)
+
+
 @task(name="show", help={"stack": STACK})
 def dns_show(_context: Context, stack: str = "demo") -> None:
     """Show where the hub's name leads, for how long resolvers remember it, and whether it could be switched from here."""
@@ -364,6 +395,7 @@ namespace.add_collection(Collection("cost", cost_show, cost_refresh))
 namespace.add_collection(
     Collection("load", load_class, load_compare, load_crash, load_faults, load_preview, *moving.LOADS)
 )
+namespace.add_collection(Collection("fallback", fallback_up, fallback_destroy, fallback_status))
 namespace.add_collection(Collection("semester", semester_new))
 namespace.add_collection(Collection("image", image_build, image_publish, image_list))
 namespace.add_collection(

@@ -203,17 +203,20 @@ def bundle(
     more: Mapping[str, Any] | None = None,
     keeper: str | None = None,
     own_backups: history.OwnPlace | None = None,
+    server_role: str = "worker",
 ) -> tuple[str, str]:
     """``(settings.json, bundle.json)``. Equal inputs give equal bytes: no change, no diff.
 
     ``kubernetes``: the settings' section of that name, where students' servers run there; ``more``: further keys;
     ``keeper``: text of the site's keeper.json, by default the cloud's where the semester has a fallback or keeps copies,
-    else "" (no keeper); ``own_backups``: where these go unless the semester says.
+    else "" (no keeper); ``own_backups``: where these go unless the semester says; ``server_role``: of the Swarm nodes that run
+    students' servers.
     """
     if keeper is None:
         wanted = semester.fallback is not None or history.kept(semester)
         keeper = keeper_config.keeper_config(semester, "cloud", images, own_backups=own_backups) if wanted else ""
-    settings_text = settings(stack, semester, plan, images, kubernetes).model_dump_json(indent=1, exclude_none=True) + "\n"
+    checked = settings(stack, semester, plan, images, kubernetes, server_role)
+    settings_text = checked.model_dump_json(indent=1, exclude_none=True) + "\n"
     document: dict[str, Any] = {
         **(more or {}),
         "generated_secrets": list(GENERATED_SECRETS),

@@ -76,6 +76,10 @@ def preview(stack: str, *, sandbox: bool = False, waive: Collection[str] = (), o
         what = "what is deployed in the sandbox" if sandbox else "what is deployed"
         report = build(planned, stack=stack, cloud=str(semester.cloud), baseline=what, verdicts=verdicts)
         planning.write_reports([report], output)
+    if not sandbox:
+        from operations import fallback
+
+        fallback.preview(stack, semester)
     planning.refuse_broken(stack, verdicts, waive)
     if verdicts:
         Console().print(f"[green]{len(verdicts)} policies kept[/]")
@@ -130,6 +134,10 @@ def destroy(stack: str, *, delete_homes: bool = False, sandbox: bool = False) ->
             "What holds students' files is protected and still there, with what it needs; it is paid for until\n"
             f"./hub destroy --stack {stack} --delete-homes"
         )
+    if not sandbox:
+        from operations import fallback
+
+        fallback.destroyed_with(stack, delete_homes=delete_homes)
     if cloud == "local":
         from providers.localcloud.sweep import sweep
 

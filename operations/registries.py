@@ -13,7 +13,7 @@ from operations.preflight.aws import Clients
 from operations.preflight.questions import NotKnownError
 
 TIMEOUT_S = 30
-_MANIFESTS = ", ".join(
+MANIFESTS = ", ".join(
     (
         "application/vnd.docker.distribution.manifest.v2+json",
         "application/vnd.oci.image.manifest.v1+json",
@@ -35,7 +35,7 @@ class Registry:
 
     def digest_of(self, repository: str, reference: str) -> str | None:
         """The digest of an image by its tag or digest; None when it is not there. Raises NotKnownError."""
-        headers = {"Accept": _MANIFESTS}
+        headers = {"Accept": MANIFESTS}
         if value := self.authorization(repository):
             headers["Authorization"] = value
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -61,7 +62,7 @@ def ensure_docker(node: NodeConfig) -> None:
 
 def install_packages(node: NodeConfig) -> None:
     """Debian's packages that this machine needs; a machine image may have them already."""
-    packages = ["docker.io", "iptables", "procps"]
+    packages = ["iptables", "procps", *([] if shutil.which("dockerd") else ["docker.io"])]
     if node.is_hub and node.own_registry:
         packages.append("docker-registry")
     if node.homes:
