@@ -97,6 +97,12 @@ class Rfc2136:
             now, ttls = self.server.records(self.name)
             if model.seen_of(now, ttls) == target:
                 return
+            if "CNAME" in wanted and (beside := self.server.beside(self.name)):
+                # The server would take the addresses away, leave the host name out, and say that all is well.
+                raise DnsError(
+                    f"{self.name} has other records at {self.server} ({', '.join(beside)}), and a host name stands alone (RFC 1034, "
+                    "3.6.2): write an address as semesterhub:fallback.address, or take those records away"
+                )
             update = self._update()
             for kind in KINDS:
                 if kind in now:

@@ -22,6 +22,8 @@ from operations.dns.model import KINDS, DnsError, Records, Seen, seen_of
 from operations.patience import LaterError, Patience
 
 TIMEOUT_S = 3.0
+NOT_OWN = ("RRSIG", "NSEC", "NSEC3", "HINFO")
+"""Signatures, and what a server that keeps the rest to itself answers (RFC 8482)."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,16 @@ class Server:
                     found[kind] = tuple(sorted(str(rdata).lower() for rdata in rrset))
                     ttls[kind] = rrset.ttl
         return found, list(ttls.values())
+
+    def beside(self, name: str) -> tuple[str, ...]:
+        """Kinds of records that the name has besides the hub's own and those that signing makes, as far as the server tells."""
+        query = dns.message.make_query(name, "ANY")
+        query.flags &= ~dns.flags.RD
+        answer = self.exchange(query, tcp=True)
+        kinds = {
+            dns.rdatatype.to_text(rrset.rdtype) for rrset in answer.answer if rrset.name == dns.name.from_text(name)
+        }
+        return tuple(sorted(kinds - {*KINDS, *NOT_OWN}))
 
     def holds(self, zone: str) -> bool:
         """Whether it answers for the zone itself with authority. LaterError without an answer."""

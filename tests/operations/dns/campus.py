@@ -100,7 +100,8 @@ class Campus:
             return answer
         answer.flags |= dns.flags.AA
         name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
-        for found in (kind, "CNAME"):
+        there = [known for at, known in self.records if at == name]
+        for found in there if kind == "ANY" else (kind, "CNAME"):
             if (name, found) in self.records:
                 ttl, values = self.records[(name, found)]
                 rrset = dns.rrset.from_text_list(question.name, ttl, "IN", found, sorted(values))

@@ -80,6 +80,13 @@ def test_other_records_of_the_name_stay(campus: Campus) -> None:
     assert campus.get("TXT") == {'"campus"'}
 
 
+def test_a_host_name_beside_other_records_is_refused_before_the_addresses_go(campus: Campus) -> None:
+    campus.set("TXT", '"campus"')
+    with pytest.raises(DnsError, match=r"has other records .* \(TXT\), and a host name stands alone"):
+        name_at(campus).switch(["hub0.example.org"], 60)
+    assert campus.get("A") == {CLOUD}
+
+
 @pytest.mark.parametrize(
     ("addresses", "ttl_s", "says"),
     [
