@@ -33,8 +33,8 @@ from operations.progress import note
 from sandbox.faults import calls
 from sandbox.session import Session, session
 
-NAMED = re.compile(r"^\s*([A-Z]\w+ [^\s:]+): .*injected fault", re.MULTILINE)
-"""The resource's kind and name before the reason, in the message of a failed run."""
+NAMED = re.compile(r"^\s*([A-Z]\w+ [^\s:]+): \S", re.MULTILINE)
+"""The resource's kind and name before the reason, in the message of a failed run. (The reason of an S3 upload is only a status.)"""
 CASCADE_KINDS = ("error", "quota")
 
 
