@@ -232,7 +232,7 @@ def _azure(subject: Subject, endpoint: str) -> dict[str, Checks]:
 
     checks: dict[str, Checks] = {
         "credentials": lambda: [azure.who(semester, reader)],
-        "resource providers": lambda: [azure.providers(semester, reader)],
+        "resource providers": lambda: [azure.providers(semester, reader), azure.host_encryption(semester, reader)],
         "quotas": lambda: azure.quotas(semester, subject.plan, deployed(), reader),
         "machine types": lambda: [azure.machine_types(semester, subject.plan, reader)],
         "images": lambda: _images(subject, registry(), exists),

@@ -22,6 +22,9 @@ SUBSCRIPTIONS, COMPUTE, NETWORK, STORAGE, DNS, SKUS = (
     "2021-07-01",
 )
 """API versions."""
+FEATURES = "2021-07-01"
+"""API version of Microsoft.Features."""
+HOST_ENCRYPTION = "EncryptionAtHost"
 PROVIDERS = ("Microsoft.Compute", "Microsoft.Network", "Microsoft.Storage", "Microsoft.KeyVault", "Microsoft.ManagedIdentity",
              "Microsoft.ContainerRegistry", "Microsoft.Insights", "Microsoft.Authorization")  # fmt: skip
 ADDRESSES_NEEDED = 2
@@ -66,6 +69,26 @@ def providers(semester: Semester, arm: Arm) -> Finding:
         commands = "; ".join(f"az provider register --namespace {name}" for name in missing)
         return failed("resource providers", f"not registered: {', '.join(missing)}", f"`{commands}`")
     return passed("resource providers", f"{len(wanted)} registered")
+
+
+def host_encryption(semester: Semester, arm: Arm) -> Finding:
+    """Whether the subscription may have disks encrypted on their host, as every machine here asks for (learn.microsoft.com/azure/
+    virtual-machines/disks-enable-host-based-encryption-portal): without the feature Azure refuses the first machine."""
+    check = "host encryption"
+    path = f"/subscriptions/{semester.account}/providers/Microsoft.Features/providers/Microsoft.Compute/features/{HOST_ENCRYPTION}"
+    remedy = (
+        f"`az feature register --namespace Microsoft.Compute --name {HOST_ENCRYPTION}`, and when it is registered (minutes) "
+        "`az provider register --namespace Microsoft.Compute`"
+    )
+    try:
+        state = str((arm.get(path, FEATURES).get("properties") or {}).get("state", ""))
+    except ArmError as error:
+        return unknown(check, f"the feature {HOST_ENCRYPTION} cannot be read: {error}", remedy)
+    if state == "Registered":
+        return passed(check, f"the feature {HOST_ENCRYPTION} is registered")
+    if state in ("Pending", "Registering"):
+        return failed(check, f"the feature {HOST_ENCRYPTION} is being registered", "wait some minutes, then ask again")
+    return failed(check, f"the feature {HOST_ENCRYPTION} is not registered ({state or 'no state'})", remedy)
 
 
 def quotas(semester: Semester, planned: Plan, deployed: bool, arm: Arm) -> list[Finding]:

@@ -102,6 +102,20 @@ def test_who_one_is(server: Server, reader: arm.Arm, sp16: Semester) -> None:
     assert server.requests == [(subscription(sp16), {"api-version": [azure.SUBSCRIPTIONS]})]
 
 
+def test_disks_encrypted_on_their_host_need_a_feature_of_the_subscription(
+    server: Server, reader: arm.Arm, sp16: Semester
+) -> None:
+    path = f"{subscription(sp16)}/providers/Microsoft.Features/providers/Microsoft.Compute/features/EncryptionAtHost"
+    assert azure.host_encryption(sp16, reader).state == "unknown"
+    for state, wanted in (("Registered", "pass"), ("NotRegistered", "fail"), ("Pending", "fail")):
+        server.answers[path] = {"properties": {"state": state}}
+        found = azure.host_encryption(sp16, reader)
+        assert found.state == wanted, state
+    assert "wait" in found.remedy
+    server.answers[path] = {"properties": {"state": "NotRegistered"}}
+    assert "az feature register --namespace Microsoft.Compute --name EncryptionAtHost" in azure.host_encryption(sp16, reader).remedy
+
+
 def test_another_subscription_a_disabled_one_or_nobody_fails(server: Server, reader: arm.Arm, sp16: Semester) -> None:
     assert "does not reach the subscription" in azure.who(sp16, reader).said
     server.answers[subscription(sp16)] = {"displayName": "Campus", "state": "Disabled"}
