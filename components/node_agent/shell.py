@@ -43,6 +43,8 @@ def docker_lines(*arguments: str) -> list[Any]:
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> bool:
     """Write atomically; True when the content is new."""
+    if path.is_dir():
+        path.rmdir()  # made by Docker, for a container of an earlier machine that it started before the file was there
     if path.exists() and path.read_text() == text and path.stat().st_mode & 0o777 == mode:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -258,3 +258,10 @@ def test_a_manager_takes_students_only_where_it_is_the_only_machine(
     monkeypatch.setattr(boot, "docker", lambda *words, **_: asked.append(words) or "token")
     boot.form_swarm(node("hub", student_memory_mib=memory_mib), secretstore.FileStore(tmp_path))
     assert ("node", "update", "--availability", availability, "n1") in asked
+
+
+def test_a_file_takes_the_place_of_the_folder_that_docker_made_for_a_mount_without_it(tmp_path: Path) -> None:
+    from components.node_agent.shell import write_file
+
+    (tmp_path / "keeper.json").mkdir()
+    assert write_file(tmp_path / "keeper.json", "{}") and (tmp_path / "keeper.json").read_text() == "{}"
