@@ -43,7 +43,8 @@ class Move:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a journal after its first. `at`: seconds since the epoch, `event`: began, done or failed."""
+    """One line of a journal after its first. `at`: seconds since the epoch, `event`: began, done, failed, or void (what was done
+    does not count any more)."""
 
     at: float
     step: str
@@ -87,9 +88,9 @@ class Journal:
         return any(line.step == END and line.event == "done" for line in self.lines)
 
     def result(self, step: str) -> dict[str, Any] | None:
-        """What a step that ended well gave; None when it did not."""
-        found = [line for line in self.lines if line.step == step and line.event == "done"]
-        return found[-1].result if found else None
+        """What a step that ended well gave; None when it did not, or does not count any more."""
+        found = [line for line in self.lines if line.step == step and line.event in ("done", "void")]
+        return found[-1].result if found and found[-1].event == "done" else None
 
     def write(self, step: str, event: str, result: dict[str, Any] | None = None) -> Line:
         line = Line(time.time(), step, event, result or {})

@@ -20,8 +20,12 @@ from operations.failover.sites import RefusedError, Site, Sites, UnreachableErro
 from operations.progress import note, step
 
 SYNC_TIMEOUT_S = 3600.0
+PROMOTE_TIMEOUT_S = 120.0
 FENCE_TIMEOUT_S = 180.0
 """Students' servers get their stop grace; what hangs is killed."""
+VOIDED = ("claim", "fence", "proof", "last-sync")
+LOST_CLAIM = "has no claim on"
+"""How a keeper says that another command has taken its site over (hubconfig/keeper/roles.py)."""
 DIALS = "cloud"
 """The site that opens all connections between the two, so also the one that a last sync is asked of."""
 
@@ -93,6 +97,7 @@ class Run:
 
     def to_the_end(self) -> Journal:
         """All steps that are not done yet. Raises what a step raises; the same command continues there."""
+        self._void_what_a_restart_undid()
         for name, act in STEPS.items():
             if self.journal.result(name) is not None:
                 continue
@@ -102,10 +107,25 @@ class Run:
                     result = act(self)
                 except UserError as problem:
                     self.journal.write(name, "failed", {"why": str(problem)})
+                    if isinstance(problem, RefusedError) and LOST_CLAIM in str(problem):
+                        self.journal.close("superseded")  # another command has the target; ours begins anew, if at all
                     raise
                 self.journal.write(name, "done", result)
         self.journal.close("done")
         return self.journal
+
+    def _void_what_a_restart_undid(self) -> None:
+        """A target that restarted may have missed that the source was promoted again: what was seen before does not count."""
+        if self.journal.result("claim") is None or self.journal.result("promote") is not None:
+            return
+        seen = self.target.status()
+        ours = (seen.get("claim") or {}).get("token") == self.move.token
+        if not ours or (seen["claim_holds"] and (seen["proof_holds"] or self.journal.result("proof") is None)):
+            return
+        note(f"the {self.move.target} site has restarted since: claim, fence and proof are made again")
+        for name in VOIDED:
+            if self.journal.result(name) is not None:
+                self.journal.write(name, "void")
 
 
 def who() -> str:
@@ -142,10 +162,11 @@ def _claim(run: Run) -> dict[str, Any]:
     epochs = (run.journal.result("preflight") or {})["epochs"]
     now = run.target.status()
     held = now.get("claim") or {}
-    if held.get("token") == run.move.token:
+    if held.get("token") == run.move.token and now["claim_holds"]:
         return {"epoch": int(held["epoch"])}  # killed after the claim, before the journal's line
     epoch = max(epochs["source"], epochs["target"], int(now["epoch"]), int(now["seen_epoch"])) + 1
-    take_over = ["--take-over"] if run.options.take_over else []
+    ours = held.get("token") == run.move.token
+    take_over = ["--take-over"] if run.options.take_over or ours else []
     run.target.keeper(
         "claim",
         "--epoch",
@@ -231,7 +252,15 @@ def _last_sync(run: Run) -> dict[str, Any]:
 
 
 def _promote(run: Run) -> dict[str, Any]:
-    answer = run.target.keeper("promote", "--epoch", str(run.epoch), "--token", run.move.token, timeout_s=120)
+    arguments = ("promote", "--epoch", str(run.epoch), "--token", run.move.token)
+    try:
+        answer = run.target.keeper(*arguments, timeout_s=PROMOTE_TIMEOUT_S)
+    except RefusedError as problem:
+        if "--older-files" not in str(problem):
+            raise
+        if not run.options.accept_loss:
+            raise RefusedError(str(problem).replace("--older-files", "--accept-loss")) from None
+        answer = run.target.keeper(*arguments, "--older-files", timeout_s=PROMOTE_TIMEOUT_S)
     return {"epoch": run.epoch, "role": answer.get("role", "active")}
 
 

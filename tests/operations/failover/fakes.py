@@ -17,6 +17,8 @@ def healthy(role: str, epoch: int) -> dict[str, Any]:
         "epoch": epoch,
         "seen_epoch": epoch,
         "claim": None,
+        "claim_holds": False,
+        "proof_holds": False,
         "disk": {"homes_free_bytes": 50 * 2**30, "homes_used_bytes": 2**30, "users": 3},
         "release": "abc",
         "missing_images": [],
@@ -44,7 +46,10 @@ class FakeSite(Site):
 
     def keeper(self, *arguments: str, stdin: str = "", timeout_s: float = 45) -> dict[str, Any]:
         self.world.reach(self.name)
-        command, options = arguments[0], dict(zip(arguments[1::2], arguments[2::2], strict=False))
+        command = arguments[0]
+        flags = [a for a in arguments[1:] if a in ("--take-over", "--older-files", "--final")]
+        rest = [a for a in arguments[1:] if a not in flags]
+        options = {**dict(zip(rest[::2], rest[1::2], strict=True)), **dict.fromkeys(flags, "")}
         self.world.asked.append((self.name, command))
         act = getattr(self, f"_{command.replace('-', '_')}", None)
         answer = act(options) if act else dict(self.state)
@@ -61,6 +66,7 @@ class FakeSite(Site):
             "token": options["--token"], "by": options["--by"], "kind": options["--kind"], "epoch": int(options["--epoch"]),
             "at": time.time(),
         }  # fmt: skip
+        self.state.update(claim_holds=True, proof_holds=False, proof=None, seen_epoch=int(options["--epoch"]))
         return {}
 
     def _fence(self, options: dict[str, str]) -> dict[str, Any]:
@@ -68,7 +74,7 @@ class FakeSite(Site):
         return {"servers_stopped": 2}
 
     def _proof(self, options: dict[str, str]) -> dict[str, Any]:
-        self.state["proof"] = options["--how"]
+        self.state.update(proof=options["--how"], proof_holds=True)
         return {}
 
     def _sync(self, options: dict[str, str]) -> dict[str, Any]:
@@ -80,14 +86,24 @@ class FakeSite(Site):
         claim = self.state["claim"]
         if self.state["role"] == "active" and claim and self.state["epoch"] == claim["epoch"]:
             return {"role": "active"}
-        if not claim or claim["token"] != options["--token"] or not self.state.get("proof"):
-            raise RefusedError(f"the {self.name} site refuses: no claim, or no proof")
+        if not claim or claim["token"] != options["--token"]:
+            raise RefusedError(
+                f"the {self.name} site refuses: this command has no claim on the {self.name} site for epoch 2"
+            )
+        if not self.state["proof_holds"]:
+            raise RefusedError(f"the {self.name} site refuses: no proof, or one of before its restart")
+        if self.world.older_files and "--older-files" not in options:
+            raise RefusedError(f"the {self.name} site refuses: let it catch up, or say --older-files to go on without")
         self.state.update(role="active", epoch=claim["epoch"], seen_epoch=claim["epoch"], proof=None)
         return {"role": "active"}
 
     def _release(self, options: dict[str, str]) -> dict[str, Any]:
-        self.state["claim"] = None
+        self.state.update(claim=None, claim_holds=False)
         return {}
+
+    def restart(self) -> None:
+        """The machine was off for a moment: what a command saw before does not hold any more."""
+        self.state.update(claim_holds=False, proof_holds=False)
 
 
 @dataclass
@@ -102,6 +118,8 @@ class World:
     off: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
     sync_fails: bool = False
+    older_files: bool = False
+    """The target's files are older than the class's."""
     power_fails: str = ""
     dns_problem: str = ""
     addresses: tuple[str, ...] = ("127.0.0.1",)

@@ -267,3 +267,34 @@ def test_a_journals_cut_last_line_is_as_if_it_had_not_been_written(tmp_path: Pat
     assert [line.event for line in again.lines] == ["began"]
     again.write("preflight", "done", {"x": 1})
     assert (Journal.read(journal.path).result("preflight")) == {"x": 1}
+
+
+def test_a_target_that_restarted_is_claimed_and_shown_the_fence_again(tmp_path: Path) -> None:
+    world = World(sync_fails=True)
+    with pytest.raises(UserError, match="the last sync failed"):
+        move(world, "failover", tmp_path)
+    world.around().sites.fallback.restart()  # type: ignore[attr-defined]
+    world.sync_fails = False
+    journal = move(world, "failover", tmp_path)
+    assert [c for _, c in world.asked].count("fence") == 2 and world.states["fallback"]["epoch"] == 3
+    assert (journal.result("claim") or {})["epoch"] == 3
+
+
+def test_older_files_are_promoted_only_by_an_admin_who_accepts_the_loss(tmp_path: Path) -> None:
+    world = World(older_files=True)
+    with pytest.raises(UserError, match=r"let it catch up, or say --accept-loss"):
+        move(world, "failover", tmp_path)
+    assert world.states["fallback"]["role"] == "standby"
+    move(world, "failover", tmp_path, accept_loss=True)
+    assert world.states["fallback"]["role"] == "active"
+
+
+def test_a_move_whose_target_was_taken_over_ends_and_the_next_command_begins_anew(tmp_path: Path) -> None:
+    world = World(sync_fails=True)
+    with pytest.raises(UserError):
+        move(world, "failover", tmp_path)
+    world.states["fallback"]["claim"] = {"token": "other", "by": "ada", "kind": "failover", "epoch": 9, "at": 0}
+    world.sync_fails = False
+    with pytest.raises(UserError, match="has no claim"):
+        move(world, "failover", tmp_path)
+    assert unfinished("demo", tmp_path) is None
