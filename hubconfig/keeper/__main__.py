@@ -10,7 +10,7 @@ import sys
 from . import config as configuration
 from .errors import KeeperError
 
-MODULES = ("commands", "backup")
+MODULES = ("commands", "backup", "peer", "replicate")
 """Modules of this package with `register(subparsers)`, which adds parsers with `set_defaults(run=f(config, arguments))`."""
 REFUSED = 3
 

@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from . import backup, facts, roles
+from . import backup, channel, facts, hub_state, roles
 from .config import KeeperConfig
 from .doors import Doors
 from .errors import KeeperError
@@ -18,7 +18,9 @@ from .store import Store, read_json, wait_for_receivers
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds this module's commands."""
-    subparsers.add_parser("run", help="the daemon").set_defaults(run=lambda config, _: run(config))
+    subparsers.add_parser("run", help="the daemon").set_defaults(
+        run=lambda config, _: run(config, channel.shared(config))
+    )
     subparsers.add_parser("status", help="role, lease, claim, peer, watermark").set_defaults(run=status)
     claim_ = subparsers.add_parser("claim", help="on the site to be promoted: announce a handover")
     claim_.add_argument("--by", required=True, help="who, and from where")
@@ -130,6 +132,7 @@ def promote_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[st
     """This site becomes the active one, with a lease."""
     store = Store(config)
     watermark = read_json(config.watermark_file) or {}
+    hub_state.finish(config)
     with store.locked() as own:
         state = roles.promote(
             own.state,
@@ -142,6 +145,7 @@ def promote_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[st
         own.put(state)
         # From here on none begins; one that is under way must not write over what students write.
         wait_for_receivers(config)
+        hub_state.forget_placed(config)
         own.grant_now()
         Doors(config).open()
     return brief(store, state)

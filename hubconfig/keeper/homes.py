@@ -13,16 +13,20 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from .errors import KeeperError
 from .scan import LARGE_BYTES, is_home, opened
 
 PARTIAL_DIR = ".semesterhub-partial"
 """Beside a large file whose copy was interrupted; the next copy goes on from there."""
+LOOK_EVERY_S = 0.25
 SILENCE_S = 30
 """A copy that moves nothing for this long has lost its peer."""
 OPTIONS = (
@@ -59,11 +63,24 @@ class Outcome:
     took_s: float = 0
 
 
-class Copier:
-    """rsync between two ends."""
+class Guard(Protocol):
+    """Whether this site may be written to by a copy, while it goes on."""
 
-    def __init__(self, ends: Ends) -> None:
+    def held(self) -> AbstractContextManager[object]:
+        """While it is held, whoever wants all copies to have ended waits (:func:`.store.wait_for_receivers`)."""
+        ...
+
+    def refusal(self) -> str:
+        """Why the copy must end now; "" while it may go on."""
+        ...
+
+
+class Copier:
+    """rsync between two ends. ``guard``: where the target is this site."""
+
+    def __init__(self, ends: Ends, guard: Guard | None = None) -> None:
         self._ends = ends
+        self._guard = guard
 
     def paths(self, paths: Iterable[bytes]) -> Outcome:
         """These paths, whatever their sizes and times say. One that is gone by now is passed over."""
@@ -90,7 +107,7 @@ class Copier:
             process = subprocess.Popen(
                 self._command(options), stdin=listing, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-        return LargeCopy(process)
+        return LargeCopy(process, self._guard)
 
     def _command(self, options: Sequence[str]) -> list[str]:
         shell = ["--rsh", " ".join(self._ends.shell)] if self._ends.shell else []
@@ -101,22 +118,16 @@ class Copier:
             return Outcome()
         began = time.monotonic()
         try:
-            done = subprocess.run(
-                self._command(options),
-                input=b"\0".join(listed),
-                capture_output=True,
-                check=False,
-                env={**os.environ, "LC_ALL": "C"},
-            )
+            code, out, errors = self._ended(options, b"\0".join(listed))
         except FileNotFoundError:
             raise KeeperError("rsync is not installed here; the keeper runs in the hub image, which has it") from None
-        said = done.stderr.decode(errors="replace")
-        if done.returncode not in (0, SOME_FAILED, SOME_VANISHED):
-            raise KeeperError(f"homes are not copied: rsync ended with {done.returncode}: {last_words(said)}")
-        sizes = _SENT.search(done.stdout)
+        said = errors.decode(errors="replace")
+        if code not in (0, SOME_FAILED, SOME_VANISHED):
+            raise KeeperError(f"rsync ended with {code}: {last_words(said)}")
+        sizes = _SENT.search(out)
         names = {os.fsdecode(path.partition(b"/")[0]) for path in listed}
         failed, vanished = self._told(said, names)
-        if done.returncode == SOME_FAILED and not failed:
+        if code == SOME_FAILED and not failed:
             failed = dict.fromkeys(names, last_words(said))  # not said whose it is, so nobody's counts as copied
         return Outcome(
             failed=failed,
@@ -124,6 +135,33 @@ class Copier:
             moved_bytes=sum(map(int, sizes.groups())) if sizes else 0,
             took_s=time.monotonic() - began,
         )
+
+    def _ended(self, options: Sequence[str], listed: bytes) -> tuple[int, bytes, bytes]:
+        """Exit code and what it said. KeeperError when the guard ended it."""
+        guard = self._guard
+        with guard.held() if guard else nullcontext():
+            process = subprocess.Popen(
+                self._command(options),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+            given: bytes | None = listed
+            try:
+                while True:
+                    if guard and (why := guard.refusal()):
+                        raise KeeperError(f"the copy ends: {why}")
+                    try:
+                        out, errors = process.communicate(given, timeout=LOOK_EVERY_S if guard else None)
+                    except subprocess.TimeoutExpired:
+                        given = None
+                        continue
+                    return process.returncode, out, errors
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.communicate()
 
     def _told(self, said: str, names: set[str]) -> tuple[dict[str, str], set[str]]:
         """Which homes rsync's complaints are about."""
@@ -169,8 +207,17 @@ def remove(homes: Path, paths: Iterable[bytes]) -> dict[str, str]:
 class LargeCopy:
     """A copy of large files that goes on beside everything else."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], guard: Guard | None = None) -> None:
         self._process = process
+        if guard:
+            threading.Thread(target=self._watch, args=(guard,), daemon=True).start()
+
+    def _watch(self, guard: Guard) -> None:
+        with guard.held():
+            while self._process.poll() is None:
+                if guard.refusal():
+                    self._process.kill()
+                time.sleep(LOOK_EVERY_S)
 
     def ended(self) -> bool | None:
         """None while it runs; then whether everything arrived."""
@@ -185,7 +232,8 @@ class LargeCopy:
 
 
 def last_words(said: str) -> str:
-    """The line of rsync's or ssh's complaints that says most: the last one that is not rsync's own summary."""
+    """The line that says most: the other site's refusal or ssh's complaint, else the last one before rsync's own summary."""
     lines = [line for line in said.strip().splitlines() if line]
     telling = [line for line in lines if not line.startswith("rsync error:")]
-    return (telling or lines or ["no word"])[-1][:300]
+    others = [line for line in telling if not line.startswith("rsync")]
+    return (others or telling or lines or ["no word"])[-1][:300]

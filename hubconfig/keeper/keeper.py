@@ -25,7 +25,7 @@ from .lease import Answer, Talk
 from .roles import SiteState
 from .store import Store, read_json, write_json
 
-LOOPS: tuple[str, ...] = ("backup",)
+LOOPS: tuple[str, ...] = ("backup", "replicate")
 """Modules of this package with `run(config, stop: threading.Event)`, each a thread of the daemon."""
 PEER_FILE = "peer.json"
 FIRST_ANSWER_S = 5.0

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
-import socket
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,12 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .config import KeeperConfig
+from .engine import SOCKET, Engine
 from .errors import KeeperError
 from .scan import is_home
 
-LABEL_USER = "semesterhub.user"
-"""Label of a student's server (:mod:`hubconfig.cluster`)."""
-DOCKER_SOCKET = Path("/var/run/docker.sock")
 MARKS = "changed-homes"
 """Folder of the site's state: a file named like a home says that somebody else than its user wrote there."""
 
@@ -56,19 +51,12 @@ def unmark(config: KeeperConfig, homes: set[str]) -> None:
         (config.site_path / MARKS / home).unlink(missing_ok=True)
 
 
-def running_homes(homes_path: Path, docker_socket: Path = DOCKER_SOCKET) -> set[str]:
+def running_homes(homes_path: Path, engine: Engine | None = None) -> set[str]:
     """Homes that services of the Swarm mount. KeeperError when Docker does not answer: then nobody knows who works."""
-    if not docker_socket.exists():
-        return set()
-    filters = quote(json.dumps({"label": [LABEL_USER]}))
-    try:
-        services = _engine(docker_socket, f"/services?filters={filters}")
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise KeeperError(
-            f"Docker does not say whose servers run ({error}); homes are copied when it does again"
-        ) from None
+    if engine is None and not SOCKET.exists():
+        return set()  # students' servers run somewhere else; the hub's database knows who has one
     found: set[str] = set()
-    for service in services:
+    for service in (engine or Engine()).services():
         mounts = service["Spec"]["TaskTemplate"].get("ContainerSpec", {}).get("Mounts") or []
         for source in (Path(mount.get("Source") or "/") for mount in mounts):
             if source.parent == homes_path and is_home(source.name):
@@ -103,20 +91,3 @@ def active_homes(database: Path, since: float) -> set[str]:
         with contextlib.suppress(HomeError):
             homes.add(escaped(name))
     return homes
-
-
-def _engine(docker_socket: Path, path: str) -> list[dict]:
-    """One answer of the Engine API (https://docs.docker.com/engine/api/)."""
-    connection = http.client.HTTPConnection("localhost", timeout=10)
-    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with contextlib.closing(connection):
-        connection.sock.settimeout(10)
-        connection.sock.connect(str(docker_socket))
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status in (406, 503):  # not a manager: no Swarm, no services of students
-            return []
-        if answer.status != 200:
-            raise ValueError(f"status {answer.status}: {body[:200]!r}")
-        return json.loads(body)

@@ -13,9 +13,9 @@ import pytest
 
 from hubconfig.keeper import config as configuration
 from hubconfig.keeper import homes, scan, source, working
+from hubconfig.keeper.cycles import Cycles
 from hubconfig.keeper.errors import KeeperError
 from hubconfig.keeper.homes import Copier, Ends, Outcome
-from hubconfig.keeper.replicate import Cycles
 from hubconfig.keeper.source import Batch, HomesSource, Result
 from tests.hubconfig.keeper.trees import Student, held
 
@@ -321,7 +321,7 @@ def test_a_link_put_in_a_folders_place_during_the_copy_leaves_nobody_elses_file(
 
 
 def test_large_files_arrive_beside_the_others_which_do_not_wait(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hubconfig.keeper.replicate.LARGE_WAIT_S", 0)
+    monkeypatch.setattr("hubconfig.keeper.cycles.LARGE_WAIT_S", 0)
     home = pair.here / "ada"
     home.mkdir()
     pair.settle()
@@ -354,7 +354,7 @@ def test_large_files_arrive_beside_the_others_which_do_not_wait(pair: Pair, monk
     began = pair.now
     pair.cycle()
     started[0].open = True
-    monkeypatch.setattr("hubconfig.keeper.replicate.LARGE_WAIT_S", 20)
+    monkeypatch.setattr("hubconfig.keeper.cycles.LARGE_WAIT_S", 20)
     result = pair.cycle()
     assert result.homes_until >= began
     pair.cycle()
