@@ -19,7 +19,7 @@ from rich.table import Table
 
 from operations.errors import UserError
 from operations.failover import commands, report
-from operations.failover.journal import Journal, Kind
+from operations.failover.journal import Journal, Kind, unfinished
 from operations.failover.moves import Options, Surroundings
 from operations.failover.sites import Site, UnreachableError, active_name
 from operations.failover.visitors import CheckVisitor, NameResolver, Visitor, Writer, loss
@@ -127,12 +127,13 @@ async def leg(
         await asyncio.to_thread(drill.kill or (lambda: None))
     began = time.monotonic()
     moving = asyncio.create_task(asyncio.to_thread(_move, drill, kind))
-    # Students press reload from the first second on; they work as soon as the name leads to a hub that works.
-    coming = [asyncio.create_task(visitor.come_back(began)) for visitor in everybody]
+    # Students press reload as soon as the hub stops answering; they work when the name leads to a hub that works.
+    left = asyncio.create_task(_left(drill.stack, moving))
+    coming = [asyncio.create_task(_back(visitor, left, began)) for visitor in everybody]
     try:
         journal = await moving
     except BaseException:
-        for task in coming:
+        for task in (left, *coming):
             task.cancel()
         await writer.stop()
         raise
@@ -157,6 +158,20 @@ async def leg(
         loss(before_home, home_found, mark.get("homes_until")),
         loss(before_hub, hub_found, mark.get("hub_state_until")),
     )
+
+
+async def _left(stack: str, moving: asyncio.Task[Journal]) -> None:
+    """Until the site that is left takes no more work: whoever came back before would find it as it was."""
+    while not moving.done():
+        under_way = unfinished(stack)
+        if under_way is not None and under_way.result("fence") is not None:
+            return
+        await asyncio.sleep(0.1)
+
+
+async def _back(visitor: Anybody, left: asyncio.Task[None], began: float) -> None:
+    await left
+    await visitor.come_back(began)
 
 
 def _watermark(journal: Journal) -> dict[str, Any]:
