@@ -7,12 +7,13 @@ import re
 import time
 from typing import Any
 
-from . import backup, channel, facts, hub_state, roles
+from . import backup, channel, facts, hub_state, roles, working
 from .config import KeeperConfig
 from .doors import Doors
 from .errors import KeeperError
 from .keeper import Beats, run
 from .roles import Claim, SiteState
+from .scan import is_home
 from .store import Store, read_json, wait_for_receivers
 
 
@@ -42,6 +43,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     confirm = subparsers.add_parser("confirm", help="an admin's word that the other site is not active")
     confirm.add_argument("--by", required=True)
     confirm.set_defaults(run=confirm_site)
+    mark = subparsers.add_parser("mark", help="files of these homes were changed by hand: they are copied with the next cycle")
+    mark.add_argument("homes", nargs="+", metavar="HOME")
+    mark.set_defaults(run=mark_homes)
     trust = subparsers.add_parser("trust", help="the peer's SSH host key")
     trust.add_argument("--host-key", required=True)
     trust.set_defaults(run=trust_key)
@@ -165,6 +169,16 @@ def confirm_site(config: KeeperConfig, arguments: argparse.Namespace) -> dict[st
         own.grant_now()
         Doors(config).open()
     return brief(store, state)
+
+
+def mark_homes(config: KeeperConfig, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What an admin changed in homes whose students have no server would else be found by the daily comparison only."""
+    for home in arguments.homes:
+        if not is_home(home) or not (config.homes_path / home).is_dir():
+            raise KeeperError(f"{home!r} is no home on this site; give the name of a folder in {config.homes_path}")
+    for home in arguments.homes:
+        working.mark(config, home)
+    return {"marked": len(arguments.homes)}
 
 
 def trust_key(config: KeeperConfig, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -156,3 +156,10 @@ def test_a_hello_of_oneself_or_of_another_revision_is_refused(cloud: Site) -> No
         beats.hear(beats.hello())
     with pytest.raises(KeeperError, match="same revision"):
         beats.hear({"site": "fallback"})
+
+
+def test_homes_that_an_admin_changed_by_hand_are_marked_for_the_next_cycle(cloud: Site) -> None:
+    homes = Path(json.loads(cloud.file.read_text())["homes_path"])
+    (homes / "ada").mkdir(parents=True)
+    assert cloud("mark", "ada") == {"marked": 1}
+    assert "'grace' is no home on this site" in cloud.refused("mark", "ada", "grace")
