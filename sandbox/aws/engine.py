@@ -63,9 +63,9 @@ class SpecHandler(Handler):
             if name in self.schema.fields and name not in self._known
         ]
         if not failures:
-            failures += [
-                CheckFailure(name, reason) for name, reason in (self.spec.check(values) if self.spec.check else [])
-            ]
+            wrong = self.spec.check(values) if self.spec.check else []
+            wrong = [*wrong, *(self.spec.check_change(olds, values) if self.spec.check_change else [])]
+            failures += [CheckFailure(name, reason) for name, reason in wrong]
             failures += self._check_calls(values)
         if generated:
             values["__defaults"] = sorted(generated)
@@ -240,7 +240,13 @@ class SpecHandler(Handler):
         outputs = dict(super().preview_update(ctx, id, old_inputs, old_state, news))
         if "tagsAll" in self.outputs:
             outputs["tagsAll"] = self._tags(news)
-        return {name: value for name, value in outputs.items() if news.get(name) is None}
+        # An object that stays as it is keeps what AWS put into it, such as the security group in a cluster's vpcConfig.
+        kept = {
+            name: old_state[name]
+            for name, value in news.items()
+            if isinstance(value, Mapping) and name != "tags" and value == old_inputs.get(name) and name in old_state
+        }
+        return kept | {name: value for name, value in outputs.items() if news.get(name) is None}
 
     def delete(self, ctx: Context, id: str, inputs: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         scope = self._scope(inputs, id, state)

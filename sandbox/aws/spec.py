@@ -142,6 +142,8 @@ class Spec:
     autoname_max: int = 255
     check: Callable[[Mapping[str, Any]], list[tuple[str, str]]] | None = None
     """Gets the inputs (unknowns in them); returns what is wrong as (property, reason)."""
+    check_change: Callable[[Mapping[str, Any], Mapping[str, Any]], list[tuple[str, str]]] | None = None
+    """The same for what counts only when it changes: gets the inputs before ({} for a new resource) and now."""
     converts: tuple[Callable[[Any], Any], ...] = ()
     """Functions of the scope that put inputs into the API's form: also run when inputs are checked, unknowns in them."""
     refuse_create: tuple[Refusal, ...] = ()

@@ -62,10 +62,15 @@ def no_fallback(config: dict[str, Any]) -> None:
     del config["semesterhub:fallback"]
 
 
+DEARER = to("budget.monthly_usd", 9000)
 RICHER = to("budget", {"monthly_usd": 5000})
 DIGEST: list[Edit] = []
 """Stands for another digest of the student image in stacks/images.lock.yaml."""
 BUNDLE_AZURE, BUNDLE_AWS = {"Blob bundle": "update"}, {"BucketObjectv2 bundle": "update"}
+CALENDAR = {"Schedule *": "changed"}
+# A template's next version is not known before (the official provider says so even where only its own tags change), and a
+# node group follows the version; the same version again changes nothing.
+POOLS = {"NodeGroup students": "update", "NodeGroup system": "update"}
 SHARE = {"FileShare homes": "update", "MetricAlert homes-full": "update"}
 WORKERS = {"VirtualMachineScaleSet workers": "update", "AutoscaleSetting calendar": "update", "Budget budget": "update"}
 
@@ -107,7 +112,7 @@ CHANGES: dict[str, dict[str, tuple[list[Edit], dict[str, str], bool]]] = {
         ),
         "cost centre": ([to("tags.cost-centre", "4712")], {}, True),
         "budget": ([to("budget.monthly_usd", 2000)], {"Budget budget": "update"}, False),
-        "no fallback": ([no_fallback], {"RecordSet hub-name": "delete"}, False),
+        "no fallback": ([no_fallback], {"RecordSet hub-name": "delete", **BUNDLE_AZURE}, False),
         "image digest": (DIGEST, BUNDLE_AZURE, False),
         "idle time": ([to("hub.idle_timeout_s", 7200)], BUNDLE_AZURE, False),
     },
@@ -138,8 +143,43 @@ CHANGES: dict[str, dict[str, tuple[list[Edit], dict[str, str], bool]]] = {
         ),
         "cost centre": ([to("tags.cost-centre", "4712")], {"Group nodes": "update"}, True),
         "budget": ([RICHER], {"Budget monthly": "create"}, False),
-        "no fallback": ([no_fallback], {"Record hub": "replace", "Zone zone": "create"}, False),
+        "no fallback": ([no_fallback], {"Record hub": "replace", "Zone zone": "create", **BUNDLE_AWS}, False),
         "image digest": (DIGEST, BUNDLE_AWS, False),
+        "more nodes at least": ([to("nodes.min", 2)], {"Group nodes": "update"}, False),
+    },
+    "fa26": {
+        "nothing": ([], {}, False),
+        "a larger class": (
+            [to("courses.0.students", 700), DEARER],
+            {**CALENDAR, "Budget monthly": "update"},
+            False,
+        ),
+        # EKS has no other machines in the same group: the next one stands before the old one drains, and the calendar is its own.
+        "machine type": (
+            [to("nodes.instance_type", "r6i.8xlarge"), DEARER],
+            {"NodeGroup students": "replace", **CALENDAR, "Budget monthly": "update"},
+            False,
+        ),
+        "image digest": (DIGEST, BUNDLE_AWS, False),
+        "course added": ([course_added], {**BUNDLE_AWS, **POOLS, **CALENDAR}, True),
+        "cost centre": ([to("tags.cost-centre", "4712")], POOLS, True),
+    },
+    "fa26-azure": {
+        "nothing": ([], {}, False),
+        "a larger class": (
+            [to("courses.0.students", 700), DEARER],
+            {**SHARE, **BUNDLE_AZURE, "Budget budget": "update"},
+            False,
+        ),
+        # Another size is another pool: the hub's placeholders bring its nodes before a class.
+        "machine type": (
+            [to("nodes.instance_type", "Standard_E32as_v5"), DEARER],
+            {"AgentPool students": "replace", **BUNDLE_AZURE, "Budget budget": "update"},
+            False,
+        ),
+        "image digest": (DIGEST, BUNDLE_AZURE, False),
+        "course added": ([course_added], {**BUNDLE_AZURE, **SHARE}, True),
+        "cost centre": ([to("tags.cost-centre", "4712")], {}, True),
     },
 }
 
@@ -213,6 +253,9 @@ def planned(result: Result) -> tuple[dict[str, str], int]:
         if resource.op == "update" and resource.diffs and all("tag" in path.lower() for path in resource.diffs):
             tagged += 1
             continue
+        if resource.label.startswith("Schedule "):  # of many, and named for their days: what counts is that they follow
+            rest |= CALENDAR
+            continue
         rest[resource.label] = "replace" if resource.op in REPLACED else resource.op
     return rest, tagged
 
@@ -250,10 +293,9 @@ def test_homes_without_protection_are_refused(running: Callable[[str], Running],
     assert "homes-protected" in said and "semesterhub:homes.protect: true" in said
 
 
-HOMES: dict[str, tuple[Path, str, str]] = {
-    "sp16": (Path("components/azure/storage.py"), 'SHARE = "homes"', 'SHARE = "homework"'),
-    "fa16": (Path("components/aws/storage.py"), "encrypted=True,", "encrypted=False,"),
-}
+AZURE_HOMES = (Path("components/azure/storage.py"), 'SHARE = "homes"', 'SHARE = "homework"')
+AWS_HOMES = (Path("components/aws/storage.py"), "encrypted=True,", "encrypted=False,")
+HOMES = {"sp16": AZURE_HOMES, "fa16": AWS_HOMES, "fa26": AWS_HOMES, "fa26-azure": AZURE_HOMES}
 """A line of the program that decides which share or file system the homes are."""
 
 

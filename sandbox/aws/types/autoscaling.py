@@ -13,7 +13,9 @@ from sandbox.aws.spec import ID, PROVIDER_DOCS, Call, In, Look, Spec, Update
 from sandbox.aws.types.common import ask, known
 
 _GROUP = {"AutoScalingGroupName": ID}
-_SIZES = "minSize maxSize desiredCapacity healthCheckType healthCheckGracePeriod defaultInstanceWarmup defaultCooldown terminationPolicies"
+_SIZES = (
+    "minSize maxSize healthCheckType healthCheckGracePeriod defaultInstanceWarmup defaultCooldown terminationPolicies"
+)
 METRICS = [
     "GroupMinSize",
     "GroupMaxSize",
@@ -114,16 +116,6 @@ def _sizes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     wrong = []
     if known(values, "minSize", "maxSize") and values["minSize"] > values["maxSize"]:
         wrong.append(("minSize", f"{values['minSize']} is above maxSize {values['maxSize']}"))
-    if (
-        known(values, "minSize", "maxSize", "desiredCapacity")
-        and not values["minSize"] <= values["desiredCapacity"] <= values["maxSize"]
-    ):
-        wrong.append(
-            (
-                "desiredCapacity",
-                f"{values['desiredCapacity']} is not between minSize {values['minSize']} and maxSize {values['maxSize']}",
-            )
-        )
     metrics = values.get("enabledMetrics")
     if isinstance(metrics, list):
         wrong += [
@@ -140,6 +132,26 @@ def _sizes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return wrong
 
 
+def _desired_within(olds: Mapping[str, Any], values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Only a capacity that the program sets anew has to lie within: the official provider sends no other, and AWS moves one
+    that a new minimum or maximum overtakes (API_UpdateAutoScalingGroup)."""
+    if (
+        not known(values, "minSize", "maxSize", "desiredCapacity")
+        or olds.get("desiredCapacity") == values["desiredCapacity"]
+    ):
+        return []
+    least, wanted, most = (values[name] for name in ("minSize", "desiredCapacity", "maxSize"))
+    if least <= wanted <= most:
+        return []
+    return [("desiredCapacity", f"{wanted} is not between minSize {least} and maxSize {most}")]
+
+
+def _desired(scope: Any) -> int | None:
+    """The capacity if it changed, as the official provider sends it; else AWS's own affair."""
+    wanted = scope.inputs.get("desiredCapacity")
+    return wanted if wanted != (scope.state or {}).get("desiredCapacity") else None
+
+
 GROUP = Spec(
     type="aws:autoscaling/group:Group",
     docs=PROVIDER_DOCS + "autoscaling_group",
@@ -152,7 +164,7 @@ GROUP = Spec(
             "LaunchTemplate": _template,
             "VPCZoneIdentifier": _zones,
         },
-        take=_SIZES,
+        take=f"{_SIZES} desiredCapacity",
     ),
     id="{name}",
     looks=(
@@ -162,12 +174,12 @@ GROUP = Spec(
     ),
     updates=(
         Update(
-            f"{_SIZES} launchTemplate vpcZoneIdentifiers",
+            f"{_SIZES} desiredCapacity launchTemplate vpcZoneIdentifiers",
             (
                 Call(
                     "autoscaling",
                     "update_auto_scaling_group",
-                    _GROUP | {"LaunchTemplate": _template, "VPCZoneIdentifier": _zones},
+                    _GROUP | {"LaunchTemplate": _template, "VPCZoneIdentifier": _zones, "DesiredCapacity": _desired},
                     take=_SIZES,
                 ),
             ),
@@ -200,6 +212,7 @@ GROUP = Spec(
     computed="desiredCapacity availabilityZones",
     autoname="name",
     check=_sizes,
+    check_change=_desired_within,
 )
 
 

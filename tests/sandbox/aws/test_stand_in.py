@@ -165,6 +165,26 @@ def test_a_template_in_use_is_not_deleted_and_its_type_must_exist(cloud: Cloud) 
     cloud.handler(TEMPLATE).delete(ctx(TEMPLATE), template.id, changed, outputs)
 
 
+def test_a_capacity_that_a_new_minimum_overtakes_is_moved_by_aws_and_not_refused(cloud: Cloud) -> None:
+    """The program leaves the capacity to the calendar (`ignore_changes`), so it is sent only when it is new."""
+    template, inputs = cloud.make(TEMPLATE, "least", name="least", instanceType="t3.micro", imageId="ami-12c6146b")
+    vpc, _ = cloud.make(VPC, "least", cidrBlock="10.5.0.0/16")
+    subnet, _ = cloud.make(SUBNET, "least", vpcId=vpc.id, cidrBlock="10.5.1.0/24")
+    wanted = {"launchTemplate": {"id": template.id, "version": "1"}, "vpcZoneIdentifiers": [subnet.id], "maxSize": 4}
+    group, group_inputs = cloud.make(SCALING, "least", name="least", desiredCapacity=1, minSize=1, **wanted)
+    assert cloud.check(SCALING, "least", olds=group_inputs, **{**group_inputs, "minSize": 2})[1] == []
+    _, wrong = cloud.check(SCALING, "least", olds=group_inputs, **{**group_inputs, "minSize": 2, "desiredCapacity": 5})
+    assert wrong == ["desiredCapacity: 5 is not between minSize 2 and maxSize 4"]
+    changed = {**group_inputs, "minSize": 2}
+    outputs = cloud.handler(SCALING).update(ctx(SCALING), group.id, group_inputs, group.outputs, changed)
+    assert outputs["desiredCapacity"] == 2
+    more = {**changed, "desiredCapacity": 3}
+    outputs = cloud.handler(SCALING).update(ctx(SCALING), group.id, changed, outputs, more)
+    assert outputs["desiredCapacity"] == 3
+    cloud.handler(SCALING).delete(ctx(SCALING), group.id, {**more, "forceDelete": True}, outputs)
+    cloud.handler(TEMPLATE).delete(ctx(TEMPLATE), template.id, inputs, template.outputs)
+
+
 @pytest.mark.parametrize(
     ("token", "inputs", "said"),
     [
