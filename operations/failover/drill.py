@@ -131,6 +131,9 @@ async def leg(
     left = asyncio.create_task(_left(drill.stack, moving))
     coming = [asyncio.create_task(_back(visitor, left, began)) for visitor in everybody]
     try:
+        await left
+        # From here on nothing is numbered: what is found afterwards was written before, on the site that was left.
+        await writer.stop()
         journal = await moving
     except BaseException:
         for task in (left, *coming):
@@ -139,11 +142,6 @@ async def leg(
         raise
     command_s = time.monotonic() - began
     await asyncio.gather(*coming, *([then(began)] if then else []))
-    await writer.stop()
-    # What was written on the target after the move says nothing about what the move lost.
-    promoted_at = next(line.at for line in journal.lines if line.step == "promote" and line.event == "began")
-    before_home = {n: at for n, at in writer.acknowledged.home.items() if at <= promoted_at}
-    before_hub = {n: at for n, at in writer.acknowledged.hub.items() if at <= promoted_at}
     problems = [f"{v.name}: {v.problem}" for v in everybody if v.problem]
     students = {v.name: (None if v.problem else v.back_s) for v in everybody}
     home_found, hub_found = (0, 0) if writer.visitor.problem else await writer.found()
@@ -155,8 +153,8 @@ async def leg(
         command_s,
         students,
         problems,
-        loss(before_home, home_found, mark.get("homes_until")),
-        loss(before_hub, hub_found, mark.get("hub_state_until")),
+        loss(writer.acknowledged.home, home_found, mark.get("homes_until")),
+        loss(writer.acknowledged.hub, hub_found, mark.get("hub_state_until")),
     )
 
 
