@@ -2,6 +2,9 @@
 
 The zone is the one of `fallback.dns` when that is Route 53. Without a `fallback.dns` the stack has a zone of its own for
 the hub's name, whose `name_servers` the campus delegates to once. With another provider the name is made there.
+
+Where the name can be switched (`fallback.dns`), `up` makes the record and never changes it: each `up` looks first at what is
+really there, and would lead the class away from the fallback.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class Dns(pulumi.ComponentResource):
         self.name_servers = None
         elsewhere = semester.fallback.dns if semester.fallback else None
         zone_id: pulumi.Input[str] | None = None
-        ttl_s = TTL_S
+        ttl_s, switched = TTL_S, child
         if elsewhere is None:
             zone = route53.Zone(
                 "zone",
@@ -54,9 +57,16 @@ class Dns(pulumi.ComponentResource):
         elif elsewhere.provider == "route53":
             zone_id = route53.get_zone(name=elsewhere.zone, opts=args.ask).zone_id
             ttl_s = elsewhere.ttl_s
+            switched = pulumi.ResourceOptions(parent=self, ignore_changes=["records", "ttl"])
         if zone_id is not None:
             route53.Record(
-                "hub", zone_id=zone_id, name=semester.domain, type="A", ttl=ttl_s, records=[args.public_ip], opts=child
+                "hub",
+                zone_id=zone_id,
+                name=semester.domain,
+                type="A",
+                ttl=ttl_s,
+                records=[args.public_ip],
+                opts=switched,
             )
         self.health_check_id = route53.HealthCheck(
             "hub",

@@ -1,7 +1,8 @@
 """The hub's name in a zone of Azure DNS, where the stack file says that the zone is there (`fallback.dns`).
 
 The zone belongs to the campus, in a resource group of its own; only the hub's record is the semester's. A failover
-changes the record outside Pulumi. `up` compares with its own last word and so leaves it alone; `refresh` sees it.
+changes the record outside Pulumi, so `up` makes it and never changes it: each `up` looks first at what is really there, and
+would lead the class away from the fallback.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Name(pulumi.ComponentResource):
             record_type="A",
             ttl=float(args.dns.ttl_s),
             a_records=[azure.ARecordArgs(ipv4_address=args.address)],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["aRecords", "ttl"]),
         )
         self.fqdn = record.fqdn
         self.register_outputs({"fqdn": self.fqdn})
