@@ -27,6 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from operations.errors import UserError
+from operations.failover import local_cloud
 from operations.failover.context import semester_with_fallback, sites_of
 from operations.failover.health import FixedResolver
 from operations.failover.journal import FOLDER
@@ -300,16 +301,15 @@ def _harmed(ground: Ground, rng: random.Random, source: str, kind: str, harms: l
             docker("restart", "--time", "0", machine)
         if "dead" in harms:
             docker("kill", machine)
-            healing.callback(docker, "start", machine)
+            healing.callback(_healed, ground.stack, source, machine)
             options += ["--accept-loss"] if source == "cloud" else ["--accept-loss", "--i-have-powered-it-off"]
         elif "paused" in harms:
             docker("pause", machine)
-            healing.callback(_wake, machine)
+            healing.callback(_healed, ground.stack, source, machine)
             options += ["--accept-loss"]
             if source == "fallback":
                 # The admin's word must be true: what is paused would go on writing.
                 docker("kill", machine)
-                healing.callback(docker, "start", machine)
                 options += ["--i-have-powered-it-off"]
         if "cut off" in harms:
             _cut(ground, "-I")
@@ -347,9 +347,12 @@ def docker(*arguments: str) -> None:
     subprocess.run(["docker", *arguments], capture_output=True, check=False, timeout=120)
 
 
-def _wake(machine: str) -> None:
+def _healed(stack: str, source: str, machine: str) -> None:
+    """Whatever was taken from it, the site runs again: a cloud that was switched off has lost its workers, too."""
     docker("unpause", machine)
     docker("start", machine)
+    if source == "cloud":
+        local_cloud.revive(stack)
 
 
 def _cut(ground: Ground, how: str) -> None:

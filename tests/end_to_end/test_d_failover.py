@@ -27,7 +27,7 @@ def standing_by(cluster: Cluster) -> Iterator[Cluster]:
     done = scratch_stack.hub("fallback.up", "--stack", cluster.stack)
     assert done.returncode == 0, scratch_stack.tail(done, 25)
     yield cluster
-    done = scratch_stack.hub("fallback.destroy", "--stack", cluster.stack, "--yes")
+    done = scratch_stack.hub("fallback.destroy", "--stack", cluster.stack)
     assert done.returncode == 0, scratch_stack.tail(done, 25)
 
 
