@@ -79,11 +79,11 @@ def destroy(
 @task(help={"stack": STACK})
 def status(_context: Context, stack: str = "demo") -> None:
     """Show nodes, servers, memory and versions of a running semester."""
-    from operations import stacks
+    from operations import fallback, stacks
     from operations.status import show
 
     stacks.path_of(stack)
-    show(stack)
+    fallback.status(stack) if stacks.alone(stack) else show(stack)
 
 
 @task(help={"fast": "only tests without Docker", "only": "one kind: unit, sandbox, swarm, browser or load"})

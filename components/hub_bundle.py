@@ -126,7 +126,8 @@ def containers(
     ``guarded``: there is another site, so the hub only runs while this one may write."""
     # With Kubernetes the hub talks to the cluster's API instead of this VM's Docker.
     socket = {"source": "/var/run/docker.sock", "target": "/var/run/docker.sock"}
-    tls = "internal" if semester.cloud == "local" else semester.hub.acme_email or "internal"
+    here = semester.cloud == "local" and not semester.alone
+    tls = "internal" if here else semester.hub.acme_email or "internal"
     run = {"source": keeper_config.RUN_PATH, "target": keeper_config.RUN_PATH}
     lease = {"source": SITE_PATH, "target": SITE_PATH, "read_only": True}
     closed = {"closed_file": keeper_config.CLOSED_FILE} if guarded else {}

@@ -46,8 +46,10 @@ def keeper_config(
             "host_key": fallback.host_key or "",
         }
     images = {**images, **{course.image: course.image for course in semester.courses if "@" in course.image}}
-    # On the fallback students run beside the hub; in a cloud their image is on the workers only.
-    students = sorted({images[course.image] for course in semester.courses}) if site == "fallback" else []
+    # On the fallback students run beside the hub; in a cloud their image is on the workers only. A keeper of the only site asks
+    # no Docker.
+    beside = site == "fallback" and not alone
+    students = sorted({images[course.image] for course in semester.courses}) if beside else []
     document = {
         "site": site,
         "hub_url": semester.hub_url,

@@ -105,12 +105,10 @@ def references(plan: Plan, digests: Mapping[str, str]) -> dict[str, str]:
     return {name: f"{registry}/{name}@{digest}" for name, digest in sorted(digests.items())}
 
 
-def site_texts(
-    stack: str, semester: Semester, plan: Plan, digests: Mapping[str, str], *, alone: bool = False
-) -> tuple[str, str]:
-    """``(settings.json, bundle.json)`` of the site. ``alone``: there is no other site, so this one is active from the start."""
+def site_texts(stack: str, semester: Semester, plan: Plan, digests: Mapping[str, str]) -> tuple[str, str]:
+    """``(settings.json, bundle.json)`` of the site. Where there is no other one, it is active from the start."""
     images = references(plan, digests)
     # Whatever the cloud's cluster is, one machine is a Swarm of one node.
     semester = semester.model_copy(update={"orchestrator": "swarm"})
-    keeper = keeper_config.keeper_config(semester, "fallback", images, alone=alone)
+    keeper = keeper_config.keeper_config(semester, "fallback", images, alone=semester.alone)
     return hub_bundle.bundle(stack, semester, one_machine(plan), images, keeper=keeper, server_role="manager")

@@ -231,6 +231,20 @@ class Semester(Keys):
                 at="fallback.host",
                 value=show(self.fallback.host),
             )
+        if self.fallback.alone and self.cloud != "local":
+            raise wrong(
+                "true only with cloud: local: a semester of a cloud falls back to the machine, it does not run on it alone",
+                "remove the key, or write `semesterhub:cloud: local`",
+                at="fallback.alone",
+                value="true",
+            )
+        if self.fallback.alone and self.authenticator.kind == "demo" and not self.domain.endswith(_PRIVATE_SUFFIXES):
+            raise wrong(
+                "google, github, generic-oauth or lti under a public name: one password for all is no door to the internet",
+                "write an `authenticator` with one of these kinds",
+                at="authenticator.kind",
+                value='"demo"',
+            )
         dns = self.fallback.dns
         if dns is not None and self.domain != dns.zone and not self.domain.endswith(f".{dns.zone}"):
             raise wrong(
@@ -274,6 +288,11 @@ class Semester(Keys):
                     value=show(value),
                 )
         return self
+
+    @property
+    def alone(self) -> bool:
+        """Whether it runs on one bare-metal machine and nowhere else."""
+        return self.fallback is not None and self.fallback.alone
 
     @property
     def hub_url(self) -> str:

@@ -246,6 +246,11 @@ class Fallback(Keys):
         allowed="a host name",
         example="fallback.example.edu",
     )
+    alone: bool = key(
+        "The semester runs on this machine alone: there is no cloud, and nothing else is deployed (with cloud: local).",
+        default=False,
+        allowed="true or false",
+    )
     dns: Dns | None = key(
         "Where the hub's name is switched.",
         default=None,

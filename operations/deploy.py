@@ -27,10 +27,18 @@ TELLING_S = 1.0
 """Resources that took less are summed up in one row."""
 
 
-def up(stack: str, *, sandbox: bool = False, waive: Collection[str] = ()) -> Result:
-    """Bring the stack to what its file says, and say how to reach it. In a cloud its plan must keep the policies first."""
+def up(stack: str, *, sandbox: bool = False, waive: Collection[str] = ()) -> Result | None:
+    """Bring the stack to what its file says, and say how to reach it. In a cloud its plan must keep the policies first.
+
+    None for a semester on bare metal alone: OpenTofu brings it there.
+    """
     began = time.monotonic()
     semester = stacks.load(stack)
+    if semester.alone:
+        from operations import fallback
+
+        fallback.up(stack)
+        return None
     if not sandbox and str(semester.cloud) != "local":
         from operations.publish import require_published
 
@@ -52,7 +60,7 @@ def up(stack: str, *, sandbox: bool = False, waive: Collection[str] = ()) -> Res
     if sandbox:
         return result  # nobody can sign in to a hub that is not there
     _save_certificate(stack, result.outputs)
-    out.print(_logins(stack, result.outputs))
+    out.print(logins(stack, result.outputs))
     return result
 
 
@@ -65,10 +73,15 @@ def _save_certificate(stack: str, outputs: dict[str, Any]) -> None:
         path.write_text(certificate, "utf-8")
 
 
-def preview(stack: str, *, sandbox: bool = False, waive: Collection[str] = (), output: str = "") -> Result:
+def preview(stack: str, *, sandbox: bool = False, waive: Collection[str] = (), output: str = "") -> Result | None:
     """Say what `up` would change, and change nothing; into the folder `output` as Markdown, too. Raises UserError when
-    the plan breaks a policy."""
+    the plan breaks a policy. None for a semester on bare metal alone."""
     semester = stacks.load(stack)
+    if semester.alone:
+        from operations import fallback
+
+        fallback.preview(stack, semester)
+        return None
     with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
         result, planned, verdicts = planning.plan(engine, semester, waive)
     _show_changes(result)
@@ -86,9 +99,12 @@ def preview(stack: str, *, sandbox: bool = False, waive: Collection[str] = (), o
     return result
 
 
-def refresh(stack: str, *, sandbox: bool = False) -> Result:
+def refresh(stack: str, *, sandbox: bool = False) -> Result | None:
     """Look at what is really there, say what differs from the state, and take that into the state."""
     semester = stacks.load(stack)
+    if semester.alone:
+        preview(stack)  # every plan of the bare metal looks at the machine first
+        return None
     with _engine(stack, str(semester.cloud), sandbox=sandbox) as engine:
         result = engine.run("refresh")
     _show_changes(result)
@@ -110,7 +126,7 @@ def _show_changes(result: Result) -> None:
     out.print(_summary(result))
 
 
-def destroy(stack: str, *, delete_homes: bool = False, sandbox: bool = False) -> Result:
+def destroy(stack: str, *, delete_homes: bool = False, sandbox: bool = False) -> Result | None:
     """Remove everything of the stack. Students' homes stay, unless `delete_homes` (the caller has it confirmed).
 
     In a cloud they are protected, and Pulumi leaves alone what is protected and what that needs (the subnets from which
@@ -119,6 +135,11 @@ def destroy(stack: str, *, delete_homes: bool = False, sandbox: bool = False) ->
     cloud = stacks.cloud_of(stack)
     if sandbox or not Pulumi.known(stack):
         stacks.path_of(stack)
+    if stacks.alone(stack):
+        from operations import fallback
+
+        fallback.destroy(stack, delete_homes=delete_homes)
+        return None
     # Who destroys a semester has decided: nobody gets the drain timeout, files are on the homes.
     extra = {"SEMESTERHUB_DRAIN_TIMEOUT_S": "0"}
     if delete_homes:
@@ -216,7 +237,8 @@ def _took_s(resource: Resource) -> float:
     return (resource.ended_s or resource.began_s) - resource.began_s
 
 
-def _logins(stack: str, outputs: dict[str, Any]) -> Panel | str:
+def logins(stack: str, outputs: dict[str, Any]) -> Panel | str:
+    """How to get in, for whoever brought it up."""
     url = outputs.get("hub_url")
     if not url:
         return ""

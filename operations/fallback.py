@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -22,7 +23,7 @@ from rich.table import Table
 from components import metal as site
 from components.hub_bundle import GENERATED_SECRETS, deployed_secrets
 from components.plan import plan as plan_of
-from operations import bare_machine, dns_server, metal, ssh, stacks
+from operations import bare_machine, dns_server, fallback_alone, metal, ssh, stacks
 from operations.bare_machine import Facts
 from operations.errors import UserError
 from operations.fallback_folder import Folder, write_json
@@ -74,17 +75,36 @@ def up(stack: str) -> list[Change]:
         bare_machine.require(facts, ssh_target(stack, semester).host, semester, plan)
         if said := bare_machine.room(facts, semester, plan):
             note(said)
-        brief = _brief(stack, semester, plan, facts)
-        variables = _variables(stack, semester, brief)
-        write_json(folder.brief, brief)
-        write_json(folder.variables, variables)
         tofu = Tofu(folder)
+        brief = _brief(stack, semester, plan, facts)
+        if semester.alone and fallback_alone.missing(brief):
+            brief = _publish(stack, semester, plan, facts, brief, tofu)
+        _write(stack, semester, brief)
         changes = tofu.plan(replace=[] if healthy else ["terraform_data.site"])
         if changes:
             with step("the bare metal") as tell:
                 tofu.apply(tell, replace=[] if healthy else ["terraform_data.site"])
     _tell_up(stack, semester, changes, time.monotonic() - began)
+    if semester.alone:
+        fallback_alone.finish(stack, semester, ssh_target(stack, semester))
     return changes
+
+
+def _write(stack: str, semester: Semester, brief: dict[str, Any]) -> None:
+    folder = Folder(stack)
+    write_json(folder.brief, brief)
+    write_json(folder.variables, _variables(stack, semester, brief))
+
+
+def _publish(
+    stack: str, semester: Semester, plan: Plan, facts: Facts, brief: dict[str, Any], tofu: Tofu
+) -> dict[str, Any]:
+    """Without a cloud nobody knows an image's digest before it was pushed: first the machine with its registry, then they."""
+    _write(stack, semester, brief)
+    with step("the bare metal's registry") as tell:
+        tofu.apply(tell, only=["terraform_data.machine"])
+    fallback_alone.publish(stack, ssh_target(stack, semester), brief)
+    return _brief(stack, semester, plan, replace(facts, id=brief["machine_id"]))
 
 
 def _surroundings(stack: str, semester: Semester, plan: Plan) -> None:
@@ -132,9 +152,13 @@ def _runs_as_brought(stack: str, machine: ssh.Machine) -> bool:
 def _brief(stack: str, semester: Semester, plan: Plan, facts: Facts) -> dict[str, Any]:
     """All that the steps need, and nothing secret."""
     last = _last(Folder(stack))
-    digests, source = _images(stack, semester, last)
+    if semester.alone:
+        digests, source = fallback_alone.images(stack, semester, facts.id)
+    else:
+        digests, source = _images(stack, semester, last)
     settings, bundle = site.site_texts(stack, semester, plan, digests)
     return {
+        "alone": semester.alone,
         "machine_id": facts.id or str(uuid.uuid4()),
         "files": site.machine_files(site.node(semester, plan, facts.memory_mib)),
         "images": digests,
@@ -145,7 +169,7 @@ def _brief(stack: str, semester: Semester, plan: Plan, facts: Facts) -> dict[str
         "settings": settings,
         "bundle": bundle,
         "revision": json.loads(bundle)["revision"],
-        "peer_key": _peer_key(stack, semester, last),
+        "peer_key": "" if semester.alone else _peer_key(stack, semester, last),
         "memory_mib": facts.memory_mib,
     }
 
@@ -191,7 +215,10 @@ def _peer_key(stack: str, semester: Semester, last: Mapping[str, Any]) -> str:
     known = str(last.get("peer_key") or "")
     try:
         with sites_of(stack, semester) as sites:
-            return str(sites.cloud.status().get("public_key") or known)
+            found = str(sites.cloud.status().get("public_key") or known)
+        if not found:
+            note(f"the cloud's keeper has no key yet, so nothing is copied: run ./hub fallback.up --stack {stack} again in a minute")
+        return found
     except (UnreachableError, RefusedError) as away:
         if known:
             note("the cloud's keeper does not answer; its key stays the one that is known")
@@ -294,6 +321,8 @@ def _refuse_active(stack: str, semester: Semester) -> None:
     from operations.failover.context import sites_of
     from operations.failover.sites import RefusedError, UnreachableError
 
+    if semester.alone:
+        return  # there is nowhere to move the class to; who destroys the semester has decided
     with sites_of(stack, semester) as sites:
         try:
             seen = sites.fallback.status()

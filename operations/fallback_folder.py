@@ -33,6 +33,11 @@ class Folder:
         return self.path / "brief.json"
 
     @property
+    def built(self) -> Path:
+        """Which digest each image has on a machine that there is no cloud beside."""
+        return self.path / "built.json"
+
+    @property
     def state(self) -> Path:
         """OpenTofu's."""
         return self.path / "terraform.tfstate"

@@ -15,7 +15,7 @@ from typing import Any
 
 from components import metal
 from components.hub_bundle import SECRETS_PATH, SETTINGS_PATH
-from operations import bare_machine, registry_copy, ssh, stacks
+from operations import bare_machine, fallback_alone, registry_copy, ssh, stacks
 from operations.errors import UserError
 from operations.failover.sites import RefusedError, Site, Sites, UnreachableError
 from operations.fallback_folder import Folder
@@ -101,6 +101,9 @@ def images(work: Work) -> None:
         for name, digest in work.brief["images"].items():
             if registry_copy.has(target, name, digest):
                 continue
+            if source["kind"] == "built":
+                fallback_alone.push(target, name, work.tell, wanted=digest)
+                continue
             if not entered:
                 entered.append(enter(source))
             registry_copy.copy(entered[0], f"{source['prefix']}{name}", target, name, digest, work.tell)
@@ -128,6 +131,9 @@ def enter(source: Mapping[str, Any]) -> Registry:
 def secrets(work: Work) -> None:
     """From the cloud's hub VM over standard input; kept as they are while the fallback itself is the active site."""
     names = sorted(work.brief["secrets"])
+    if work.brief["alone"]:
+        fallback_alone.make_secrets(work.stack, work.machine, names)
+        return
     with work.sites() as sites:
         if _active(sites.fallback):
             work.tell("the fallback is the active site: its secrets are the newest")

@@ -63,9 +63,11 @@ class Tofu:
         finally:
             drawn.unlink(missing_ok=True)
 
-    def apply(self, tell: Callable[[str], None], replace: Sequence[str] = ()) -> None:
-        """Run the steps that are due."""
-        options = {"skip_plan": True, "var_file": str(self.folder.variables), "replace": list(replace)}
+    def apply(self, tell: Callable[[str], None], replace: Sequence[str] = (), only: Sequence[str] = ()) -> None:
+        """Run the steps that are due; `only` some, and what they need."""
+        options = {
+            "skip_plan": True, "var_file": str(self.folder.variables), "replace": list(replace), "target": list(only),
+        }  # fmt: skip
         with self._told(tell):
             self._run("apply", options)
 

@@ -5,6 +5,7 @@ They carry the labels of everything else of the stack, so `./hub destroy` sweeps
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from providers.base import ProviderError
 from providers.localcloud import docker_api, owned
 from providers.localcloud.network import api_ipam
 from providers.localcloud.sweep import RETAIN
+
+STOP_TIMEOUT_S = 30
 
 
 def ensure(
@@ -32,6 +35,7 @@ def ensure(
                     with docker_api.explained(f"starting {docker_name}"):
                         docker_api.client().start(docker_name)
                 return False
+            stop(docker_name)
             docker_api.remove("container", docker_name)
         make(docker_name, owned.labels(stack, name, kind, spec))
     except ProviderError as error:
@@ -68,6 +72,16 @@ def network(stack: str, name: str, cidr: Callable[[], str]) -> tuple[str, str]:
     return docker_name, subnet
 
 
+def stop(docker_name: str) -> None:
+    """So that a Docker inside ends its own containers: killed with them, it takes Docker longer than it waits for."""
+    from docker.errors import APIError
+
+    docker_api.thaw(docker_name)
+    # Not running, or gone: then the removal by force says what matters.
+    with contextlib.suppress(APIError):
+        docker_api.client().stop(docker_name, timeout=STOP_TIMEOUT_S)
+
+
 def remove(stack: str, names: Mapping[str, str]) -> list[str]:
     """Remove objects of the stack (name -> container, network or volume), this checkout's own only; what was removed."""
     gone = []
@@ -77,6 +91,8 @@ def remove(stack: str, names: Mapping[str, str]) -> list[str]:
         if found is None:
             continue
         owned.require_ours(kind, docker_name, (found.get("Config") or found).get("Labels"))
+        if kind == "container":
+            stop(docker_name)
         if docker_api.remove(kind, docker_name):
             gone.append(f"{kind} {docker_name}")
     return gone

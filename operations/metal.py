@@ -41,8 +41,11 @@ MIB_PER_GIB = 1024
 
 
 def is_local(semester: Semester, plan: Plan) -> bool:
-    """Whether the fallback is a machine container that this checkout makes: a local stack that names its own network's gateway."""
-    return semester.cloud == "local" and semester.fallback is not None and semester.fallback.host == plan.gateway_ip
+    """Whether the fallback is a machine container that this checkout makes: a local stack that names its own network's gateway,
+    or one that runs on a loopback address alone."""
+    if semester.cloud != "local" or semester.fallback is None:
+        return False
+    return semester.fallback.host.startswith("127.") if semester.alone else semester.fallback.host == plan.gateway_ip
 
 
 def memory_mib(semester: Semester, plan: Plan) -> int:
@@ -53,7 +56,7 @@ def memory_mib(semester: Semester, plan: Plan) -> int:
 def ensure(stack: str, semester: Semester, plan: Plan) -> None:
     """The machine is there and its SSH answers; the admin's key is made when there is none. Raises UserError."""
     assert semester.fallback is not None
-    if docker_api.inspect("network", owned.object_name(stack, "net")) is None:
+    if not semester.alone and docker_api.inspect("network", owned.object_name(stack, "net")) is None:
         raise UserError(
             f"the bare metal of stack '{stack}' is reached through the semester's network, which is not there yet.\n"
             f"  ./hub up --stack {stack}   and then run this again."

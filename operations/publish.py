@@ -169,10 +169,13 @@ def push(
         there = registry.digest_of(repository, tag)
     except NotKnownError as error:
         raise UserError(f"{registry.host}/{repository}: {error}") from None
-    return there or _push(api, image_id, f"{registry.host}/{repository}", tag, registry, tell)
+    return there or push_image(api, image_id, f"{registry.host}/{repository}", tag, registry, tell)
 
 
-def _push(api: APIClient, image_id: str, target: str, tag: str, registry: Registry, tell: Callable[[str], None]) -> str:
+def push_image(
+    api: APIClient, image_id: str, target: str, tag: str, registry: Registry, tell: Callable[[str], None]
+) -> str:
+    """Pushes an image of this host as `target:tag`; its digest there. Raises UserError."""
     from docker.errors import APIError, DockerException
     from requests import RequestException
 

@@ -76,6 +76,12 @@ def cloud_of(stack: str) -> str:
     return str(_dig(_config(path), ("cloud",)) or "local") if path.exists() else "local"
 
 
+def alone(stack: str) -> bool:
+    """Whether the stack's file says that it runs on bare metal alone, unchecked."""
+    path = STACKS_DIR / f"Pulumi.{stack}.yaml"
+    return path.exists() and _dig(_config(path), ("fallback", "alone")) is True
+
+
 def cloud_in(text: str) -> str:
     """The cloud that a stack file's text names, unchecked; "local" where it names none."""
     return str(_dig(_config_of(text), ("cloud",)) or "local")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 API_TIMEOUT_S = 120
 """For single calls of the Docker API. Stopping a machine with a Docker inside is the slowest."""
 
+THAW_TIMEOUT_S = 20
 _local = threading.local()
 
 
@@ -89,6 +90,13 @@ def alive(container: Mapping[str, Any]) -> bool:
     return bool(state["Running"]) and not state.get("Restarting") and not state.get("Dead")
 
 
+def thaw(machine: str) -> None:
+    """Unpause what is paused inside of a machine: with cgroup v1 a frozen process is not even killed with it, and the machine
+    never ends. A keeper pauses the proxy of a site that may not write. Silent where there is nothing to do."""
+    with contextlib.suppress(ProviderError):
+        execute(machine, ["sh", "-c", "docker ps -q --filter status=paused | xargs -r docker unpause"], THAW_TIMEOUT_S)
+
+
 def remove(kind: str, name: str) -> bool:
     """Remove a container (with its anonymous volumes), network or volume by force; False when it is already gone."""
     from docker.errors import APIError, NotFound
@@ -96,6 +104,7 @@ def remove(kind: str, name: str) -> bool:
     api = client()
     try:
         if kind == "container":
+            thaw(name)
             api.remove_container(name, v=True, force=True)
         elif kind == "network":
             api.remove_network(name)

@@ -259,6 +259,7 @@ def _remove(name: str) -> None:
     """Stop (so that its Docker ends its containers), remove, and remove its own volume."""
     from docker.errors import APIError
 
+    docker_api.thaw(name)
     # Not there, or not running: then the removal by force says what matters.
     with contextlib.suppress(APIError):
         docker_api.client().stop(name, timeout=STOP_TIMEOUT_S)

@@ -38,7 +38,9 @@ def test_the_hub_is_at_the_same_url_on_both_sites_so_that_cookies_stay_good() ->
 
 @pytest.mark.parametrize(("alone", "role"), [(False, "standby"), (True, "active")])
 def test_the_site_begins_as_a_standby_unless_it_is_the_only_one(alone: bool, role: str) -> None:
-    bundle = json.loads(metal.site_texts("demo", DEMO, PLAN, DIGESTS, alone=alone)[1])
+    assert DEMO.fallback is not None
+    semester = DEMO.model_copy(update={"fallback": DEMO.fallback.model_copy(update={"alone": alone})})
+    bundle = json.loads(metal.site_texts("demo", semester, PLAN, DIGESTS)[1])
     keeper = json.loads(bundle["texts"]["/etc/semesterhub/keeper.json"])
     assert (keeper["site"], keeper["first_role"], keeper["peer"]) == ("fallback", role, None)
 
@@ -102,3 +104,19 @@ def test_the_peers_key_opens_nothing_else_for_root_and_for_one_who_becomes_root(
 
 def test_a_machine_without_memory_for_the_hub_offers_none_to_students() -> None:
     assert metal.node(DEMO, PLAN, 1024).student_memory_mib < 0
+
+
+FA15 = load_stack_file(Path("stacks/Pulumi.fa15.yaml"))
+
+
+def test_the_semester_on_bare_metal_alone_holds_its_class_and_has_a_public_certificate() -> None:
+    planned = plan(FA15)
+    assert FA15.alone and not DEMO.alone and FA15.hub_url == "https://hub-fa15.example.edu"
+    node = metal.node(FA15, planned, 64 * 1024)
+    assert node.student_memory_mib >= sum(c.peak_servers * c.memory_guarantee_mib for c in planned.courses)
+    digests = dict.fromkeys((*HUB_IMAGES, *course_images(FA15)), "sha256:" + "c" * 64)
+    bundle = json.loads(metal.site_texts("fa15", FA15, planned, digests)[1])
+    edge = next(c for c in bundle["containers"] if c["name"] == "edge")
+    assert edge["env"]["SEMESTERHUB_TLS"] == "hub-admins@example.edu"
+    keeper = json.loads(bundle["texts"]["/etc/semesterhub/keeper.json"])
+    assert (keeper["first_role"], keeper["guards"], keeper["images"]) == ("active", False, [])
