@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from operations.failover.sites import RefusedError, Site, Sites, UnreachableErro
 from operations.progress import note, step
 
 SYNC_TIMEOUT_S = 3600.0
+SYNC_TRIES, SYNC_PAUSE_S = 3, 1.0
+"""A refused copy is begun anew as a whole by the next one; a connection that broke is opened again."""
 PROMOTE_TIMEOUT_S = 120.0
 FENCE_TIMEOUT_S = 180.0
 """Students' servers get their stop grace; what hangs is killed."""
@@ -238,17 +241,26 @@ def _last_sync(run: Run) -> dict[str, Any]:
     if not fenced.get("answers"):
         return {"skipped": f"the {run.move.source} site does not answer; complete is what the watermark says"}
     dialing = run.around.sites.named(DIALS)
-    try:
-        mark = dialing.keeper("sync", "--final", "--token", run.move.token, timeout_s=SYNC_TIMEOUT_S)
-    except (UnreachableError, RefusedError) as problem:
-        if run.options.accept_loss:
-            return {"skipped": str(problem)}
-        raise UserError(
-            f"the last sync failed: {problem}\n  The {run.move.source} site is fenced and has everything; nothing is lost yet. Run the "
-            f"same command again to try once more, go back with ./hub {run.move.kind} --undo, or go on without what was "
-            f"written since the watermark: --accept-loss"
-        ) from None
-    return {"watermark": mark}
+    tries_left = SYNC_TRIES
+    while True:
+        try:
+            return {"watermark": dialing.keeper("sync", "--final", "--token", run.move.token, timeout_s=SYNC_TIMEOUT_S)}
+        except (UnreachableError, RefusedError) as problem:
+            tries_left -= 1
+            if tries_left:
+                time.sleep(SYNC_PAUSE_S)
+            elif run.options.accept_loss:
+                return {"skipped": str(problem)}
+            else:
+                raise UserError(_not_synced(run, problem)) from None
+
+
+def _not_synced(run: Run, problem: UserError) -> str:
+    return (
+        f"the last sync failed: {problem}\n  The {run.move.source} site is fenced and has everything; nothing is lost yet. Run the "
+        f"same command again to try once more, go back with ./hub {run.move.kind} --undo, or go on without what was "
+        f"written since the watermark: --accept-loss"
+    )
 
 
 def _promote(run: Run) -> dict[str, Any]:

@@ -78,6 +78,9 @@ class FakeSite(Site):
         return {}
 
     def _sync(self, options: dict[str, str]) -> dict[str, Any]:
+        if self.world.sync_fails_times > 0:
+            self.world.sync_fails_times -= 1
+            raise RefusedError("the cloud site refuses: it did not arrive as it was sent; all of it is sent again")
         if self.world.sync_fails:
             raise RefusedError("the cloud site refuses: the disk is full")
         return {"epoch": 2, "homes_until": time.time(), "hub_state_until": time.time()}
@@ -118,6 +121,7 @@ class World:
     off: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
     sync_fails: bool = False
+    sync_fails_times: int = 0
     older_files: bool = False
     """The target's files are older than the class's."""
     power_fails: str = ""

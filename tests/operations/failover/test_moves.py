@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from operations.errors import UserError
-from operations.failover import commands
+from operations.failover import commands, moves
 from operations.failover.journal import Journal, Move, only_one, unfinished
 from operations.failover.moves import STEPS, Options
 from tests.operations.failover.fakes import World
@@ -20,6 +20,11 @@ pytestmark = pytest.mark.unit
 
 class KilledError(BaseException):
     """Stands for SIGKILL: nothing of the command runs after it."""
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moves, "SYNC_PAUSE_S", 0.0)
 
 
 def move(world: World, kind: Any, folder: Path, **options: Any) -> Journal:
@@ -298,3 +303,9 @@ def test_a_move_whose_target_was_taken_over_ends_and_the_next_command_begins_ane
     with pytest.raises(UserError, match="has no claim"):
         move(world, "failover", tmp_path)
     assert unfinished("demo", tmp_path) is None
+
+
+def test_a_last_sync_that_must_be_sent_again_is_sent_again(tmp_path: Path) -> None:
+    world = World(sync_fails_times=2)
+    move(world, "failover", tmp_path)
+    assert [c for _, c in world.asked].count("sync") == 3 and world.states["fallback"]["role"] == "active"
