@@ -168,6 +168,17 @@ def load_preview(_context: Context, stack: str = "fa26", copies: int = 10, repea
 
 
 @task(
+    name="sync",
+    help={"homes": "homes of students at work", "files": "files in each", "times": "how many times larger the store becomes"},
+)
+def load_sync(_context: Context, homes: int = 200, files: int = 500, times: int = 10) -> None:
+    """Measure what copying homes to the other site costs: all, 1% changed, nothing; and the same in a larger store."""
+    from operations import sync_cost
+
+    sync_cost.run(homes, files, times)
+
+
+@task(
     name="faults",
     help={"stack": STACK, "sample": "only so many errors, spread over the run (0: one at every changing call)"},
 )
@@ -393,7 +404,7 @@ namespace = Collection(
 )
 namespace.add_collection(Collection("cost", cost_show, cost_refresh))
 namespace.add_collection(
-    Collection("load", load_class, load_compare, load_crash, load_faults, load_preview, *moving.LOADS)
+    Collection("load", load_class, load_compare, load_crash, load_faults, load_preview, load_sync, *moving.LOADS)
 )
 namespace.add_collection(Collection("fallback", fallback_up, fallback_destroy, fallback_status))
 namespace.add_collection(Collection("semester", semester_new))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from .homes import Copier, LargeCopy, Outcome
+from .parcels import sliced
 from .source import Batch, Result
 
 LARGE_WAIT_S = 2
@@ -19,6 +20,7 @@ class Source(Protocol):
     """The homes of the active site (:class:`.source.HomesSource`), here or behind the channel."""
 
     def begin(self) -> Batch: ...
+    def parcel(self, paths: Sequence[bytes]) -> bytes: ...
     def arrived(self, failed: dict[str, str], vanished: list[str]) -> Batch: ...
     def large_ended(self, arrived: bool) -> None: ...
     def result(self) -> Result: ...
@@ -30,6 +32,8 @@ class Cycles:
 
     source: Source
     copier: Copier
+    take: Callable[[bytes], dict[str, str]]
+    """Puts a parcel into its places on the other site (:func:`.parcels.unpack`)."""
     remove: Callable[[list[bytes]], dict[str, str]]
     """Removes paths on the other site (:func:`.homes.remove`)."""
     flush: Callable[[], None]
@@ -44,14 +48,20 @@ class Cycles:
         while not batch.last:
             if batch.large and self._large is None:
                 self._large = self.copier.large(batch.large, known=batch.large_known)
-            outcomes = [
-                self.copier.paths(batch.moved),
-                self.copier.paths(batch.changed),
-                self.copier.whole(batch.whole),
-                self.copier.whole(batch.by_content, checksum=True),
-            ]
+            failed: dict[str, str] = {}
+            outcomes: list[Outcome] = []
+            for small, larger in ((batch.first, batch.first_larger), (batch.small, batch.larger)):
+                for paths in sliced(small):
+                    parcel = self.source.parcel(paths)
+                    failed |= self.take(parcel)
+                    moved += len(parcel)
+                outcomes.append(self.copier.paths(larger))
+            outcomes.append(self.copier.whole(batch.whole))
+            outcomes.append(self.copier.whole(batch.by_content, checksum=True))
             moved += sum(outcome.moved_bytes for outcome in outcomes)
-            failed, vanished = _joined(outcomes)
+            for outcome in outcomes:
+                failed |= outcome.failed
+            vanished = sorted(set().union(*(outcome.vanished for outcome in outcomes)))
             if batch.removed:
                 failed |= self.remove(
                     [path for path in batch.removed if os.fsdecode(path.partition(b"/")[0]) not in failed]
@@ -77,10 +87,3 @@ class Cycles:
                 return
             else:
                 time.sleep(0.05)
-
-
-def _joined(outcomes: list[Outcome]) -> tuple[dict[str, str], list[str]]:
-    failed: dict[str, str] = {}
-    for outcome in outcomes:
-        failed |= outcome.failed
-    return failed, sorted(set().union(*(outcome.vanished for outcome in outcomes)))

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Protocol
 
 from .errors import KeeperError
-from .scan import LARGE_BYTES, is_home, opened
+from .paths import is_home, opened
+from .scan import LARGE_BYTES
 
 PARTIAL_DIR = ".semesterhub-partial"
 """Beside a large file whose copy was interrupted; the next copy goes on from there."""

@@ -67,7 +67,10 @@ class StateSource:
         self._config = config
         self._clock = clock
         self._seen: dict[str, tuple[int, ...]] = {}
-        self._version: tuple[Any, ...] = ()
+        self._inode = 0
+        self._version: tuple[int, int] | None = None
+        """Of the database in what the other site has."""
+        self._offered_version: tuple[int, int] | None = None
         self._database: sqlite3.Connection | None = None
         self._offered: Files | None = None
         self._there: Files | None = None
@@ -79,6 +82,7 @@ class StateSource:
         """
         if arrived and self._offered is not None:
             self._there, self._offered = self._offered, None
+            self._version = self._offered_version
         if again:
             self._there = None
         until = self._clock()
@@ -96,7 +100,7 @@ class StateSource:
         """Lets the database go."""
         if self._database is not None:
             self._database.close()
-        self._database, self._version = None, ()
+        self._database, self._version = None, None  # the version counts from when a connection was opened
 
     def _watched(self) -> Iterator[Path]:
         database = self._config.state_path / DATABASE
@@ -122,14 +126,16 @@ class StateSource:
         except FileNotFoundError:
             return None
         try:
-            if self._database is None or self._version[:1] != (inode,):
+            if self._database is None or self._inode != inode:
                 self.close()
+                self._inode = inode
                 self._database = sqlite3.connect(
                     f"file:{quote(str(path))}?mode=ro", uri=True, timeout=2, check_same_thread=False
                 )
             version = (inode, self._database.execute("PRAGMA data_version").fetchone()[0])
             known = self._there and self._there.content.get(DATABASE)
             if known and version == self._version:
+                self._offered_version = version
                 return known  # only a checkpoint moved pages from one file to the other
             with closing(sqlite3.connect(":memory:")) as copy:
                 self._database.backup(copy)
@@ -137,7 +143,7 @@ class StateSource:
         except sqlite3.Error as error:
             self.close()
             raise KeeperError(f"the hub's database {path} cannot be read: {error}") from None
-        self._version = version
+        self._offered_version = version
         return data
 
 

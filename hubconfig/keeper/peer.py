@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from . import homes, hub_state, rejoin, roles, watermark
+from . import homes, hub_state, parcels, rejoin, roles, watermark
 from .channel import Handler, serve
 from .config import KeeperConfig
 from .errors import KeeperError
@@ -76,13 +76,20 @@ class Receiver:
 
     def remove(self, paths: Sequence[bytes]) -> dict[str, str]:
         """Removes paths in homes."""
-        self._check()
-        return homes.remove(self._config.homes_path, paths)
+        with self.guard.held():
+            self._check()
+            return homes.remove(self._config.homes_path, paths)
+
+    def take(self, parcel: bytes) -> dict[str, str]:
+        """Puts a parcel's files into their places."""
+        with self.guard.held():
+            self._check()
+            return parcels.unpack(self._config.homes_path, parcel)
 
     def flush(self) -> None:
         """Returns when all homes that arrived are on the disk."""
         self._check()
-        _syncfs(self._config)
+        sync_disk(self._config)
 
     def state(self, shipment: Shipment) -> None:
         """Takes hub state."""
@@ -214,6 +221,12 @@ def handlers(config: KeeperConfig) -> dict[str, Handler]:
     def sink_remove(_: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         return {"not_removed": receiver.remove(data.split(b"\0"))}, b""
 
+    def sink_parcel(_: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        return {"not_written": receiver.take(data)}, b""
+
+    def source_parcel(_: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        return {}, sender.homes.parcel(data.split(b"\0"))
+
     def sink_flush(_: dict[str, Any], __: bytes) -> tuple[dict[str, Any], bytes]:
         receiver.flush()
         return {}, b""
@@ -288,6 +301,8 @@ def handlers(config: KeeperConfig) -> dict[str, Handler]:
         "sink.open": sink_open,
         "sink.remove": sink_remove,
         "sink.flush": sink_flush,
+        "sink.parcel": sink_parcel,
+        "source.parcel": source_parcel,
         "sink.state": sink_state,
         "sink.publish": sink_publish,
         "source.open": source_open,
@@ -310,7 +325,7 @@ def handlers(config: KeeperConfig) -> dict[str, Handler]:
 
 def packed(batch: Batch) -> tuple[dict[str, Any], bytes]:
     """A batch as it travels: names are bytes, which JSON has not."""
-    lists = (batch.moved, batch.changed, batch.removed, batch.large)
+    lists = (batch.first, batch.first_larger, batch.small, batch.larger, batch.removed, batch.large)
     body = {
         "counts": [len(paths) for paths in lists],
         "whole": batch.whole,
@@ -329,10 +344,12 @@ def unpacked(body: Mapping[str, Any], data: bytes) -> Batch:
         lists.append(tuple(paths[:count]))
         paths = paths[count:]
     return Batch(
-        moved=lists[0],
-        changed=lists[1],
-        removed=lists[2],
-        large=lists[3],
+        first=lists[0],
+        first_larger=lists[1],
+        small=lists[2],
+        larger=lists[3],
+        removed=lists[4],
+        large=lists[5],
         whole=tuple(body["whole"]),
         by_content=tuple(body["by_content"]),
         large_known=bool(body["large_known"]),
@@ -402,7 +419,7 @@ def checked(config: KeeperConfig, original: str) -> list[str]:
     return words
 
 
-def _syncfs(config: KeeperConfig) -> None:
+def sync_disk(config: KeeperConfig) -> None:
     """syncfs(2): whatever has been written to the homes' file system is on its disk."""
     descriptor = os.open(config.homes_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

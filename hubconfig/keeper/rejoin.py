@@ -23,7 +23,8 @@ from . import working
 from .config import KeeperConfig
 from .errors import KeeperError
 from .homes import Copier
-from .scan import Scanner, attribute_cache_s, is_home, opened
+from .paths import is_home, opened
+from .scan import Scanner, attribute_cache_s
 from .source import GAP_S
 from .store import read_json, write_json
 
@@ -175,8 +176,10 @@ class LocalReturned:
     def _written(self, name: str, since: float) -> Iterator[Leftover]:
         homes = self._config.homes_path
         from_ns = int((since - SLACK_S - attribute_cache_s(homes)) * 1e9)
-        change = Scanner(homes).look(name, until=0, fs_ns=0)
-        for path in sorted(change.view) if change else []:
+        change = Scanner(homes).look([name], until=0, fs_ns=0).get(name)
+        if isinstance(change, OSError):
+            raise KeeperError(f"the home {name} cannot be read: {change.strerror}")
+        for path in sorted(change.marks) if change else []:
             with suppress(OSError), opened(homes, path.split(b"/")[:-1]) as folder:
                 last = path.rpartition(b"/")[2]
                 found = os.stat(last, dir_fd=folder, follow_symlinks=False)

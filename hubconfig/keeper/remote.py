@@ -32,6 +32,10 @@ class RemoteReceiver:
         """Removes paths in homes there."""
         return dict(self._channel.call("sink.remove", data=b"\0".join(paths))[0]["not_removed"])
 
+    def take(self, parcel: bytes) -> dict[str, str]:
+        """Puts a parcel's files into their places there."""
+        return dict(self._channel.call("sink.parcel", data=parcel)[0]["not_written"])
+
     def flush(self) -> None:
         """Returns when all homes that arrived are on its disk."""
         self._channel.call("sink.flush", timeout_s=FLUSH_S)
@@ -84,6 +88,10 @@ class RemoteSender:
         """As :meth:`.source.HomesSource.arrived`."""
         said = {"not_copied": failed, "vanished": list(vanished)}
         return unpacked(*self._channel.call("source.arrived", said, timeout_s=SCAN_S))
+
+    def parcel(self, paths: Sequence[bytes]) -> bytes:
+        """As :meth:`.source.HomesSource.parcel`."""
+        return self._channel.call("source.parcel", data=b"\0".join(paths))[1]
 
     def large_ended(self, arrived: bool) -> None:
         """As :meth:`.source.HomesSource.large_ended`."""

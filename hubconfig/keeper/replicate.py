@@ -209,7 +209,9 @@ class Replication:
                     link, key = Link(self._config, self._channel, token), now
                     self._bring_leftovers(link)
                     link.open()
-                    cycles = Cycles(link.sender.homes, link.copier, link.receiver.remove, link.receiver.flush)
+                    cycles = Cycles(
+                        link.sender.homes, link.copier, link.receiver.take, link.receiver.remove, link.receiver.flush
+                    )
                 mark = self._cycle(link, cycles)
                 left = mark.left
                 self._tell("homes", "")

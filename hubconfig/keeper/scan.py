@@ -1,41 +1,77 @@
-"""What changed in students' homes: one look at each home of a user whose server ran, against what was seen before.
+"""What changed in students' homes since they were last looked at.
 
-A home's *view* maps each path to a mark made of inode, change time (ctime) and kind; a negative mark is not relied on, and its
-path is sent again. Nothing but a change of the mark counts, so no clock is compared with another one's; a rename, a file that
-got its old modification time back and a folder that took another one's place all have a new mark. Only views of users who are
-at work are held, about 200 bytes a path.
+A home's *view* maps each path to a mark made of inode, change time (ctime) and kind, and each folder to the names in it; about
+250 bytes a path, held only for homes of users who are at work. A look asks `find` which paths have a younger ctime than the last
+look: it costs a question to the kernel for each path and nothing else. Folders that changed are compared with their names in the
+view, so what was removed, renamed or moved here from elsewhere is noticed too, whatever its own times say. All times are the
+file system's own (:func:`touch`), never those of this machine's clock.
 
 Names in a home are whatever a student made them: bytes, never text. Links are never followed, and special files do not exist.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import re
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import subprocess
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import KeeperError
+from .paths import AS_FOLDER, FILE, FOLDER, GONE, INODE, Folders, above, changed_ns, is_home
+from .paths import mark as mark_of
 
 PROBE = ".semesterhub-clock"
 """File in the homes' folder that is touched to learn the time of the file system. No home can have this name."""
-HOME_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,254}|-[a-z0-9-]{1,254}")
-"""What :func:`hubconfig.homes.escaped` makes."""
 MAX_PATH_BYTES = 3000
 MAX_DEPTH = 256
+SMALL_BYTES = 256 << 10
+"""Files up to this size travel many in a message (:mod:`.parcels`)."""
 LARGE_BYTES = 8 << 20
 """Larger files travel beside the others, which never wait for them."""
+RESERVED = frozenset({b".semesterhub-new", b".semesterhub-partial"})
+"""Names that a copy uses while it writes."""
 SETTLE_NS = 1_000_000_000
-"""A mark this young may be one of two changes in the same tick of the file system's clock, so it is not relied on."""
-FOLDER, FILE, LINK = 1, 2, 3
-_KINDS = {stat.S_IFDIR: FOLDER, stat.S_IFREG: FILE, stat.S_IFLNK: LINK}
+"""A change this young may be one of two in the same tick of the file system's clock, so it is sent once more."""
 
-View = dict[bytes, int]
-"""Path below the homes' folder -> mark."""
+
+@dataclass
+class View:
+    """What a home held at the last look."""
+
+    marks: dict[bytes, int] = field(default_factory=dict)
+    """Path below the homes' folder -> mark."""
+    names: dict[bytes, set[bytes]] = field(default_factory=dict)
+    """Folder -> names in it."""
+    looked_ns: int = 0
+    """The file system's time before that look."""
+    again: set[bytes] = field(default_factory=set)
+    """Paths that may not have arrived as they were."""
+
+    def put(self, path: bytes, mark: int) -> None:
+        """A path is there."""
+        folder, _, name = path.rpartition(b"/")
+        if folder:
+            self.names.setdefault(folder, set()).add(name)
+        if mark & 3 != FOLDER and path in self.names:
+            for inner in list(self.below(path)):
+                self.drop(inner)
+        self.marks[path] = mark
+
+    def drop(self, path: bytes) -> None:
+        """A path is no more."""
+        folder, _, name = path.rpartition(b"/")
+        self.names.get(folder, set()).discard(name)
+        self.names.pop(path, None)
+        self.marks.pop(path, None)
+        self.again.discard(path)
+
+    def below(self, path: bytes) -> Iterator[bytes]:
+        """Everything in a folder, however deep."""
+        for name in self.names.get(path, ()):
+            inner = path + b"/" + name
+            yield inner
+            yield from self.below(inner)
 
 
 @dataclass(frozen=True)
@@ -45,26 +81,39 @@ class Change:
     name: str
     until: float
     """The clock of this site before the look, s since 1970: whatever was written before it is in here."""
-    changed: tuple[bytes, ...] = ()
-    """Files, folders and links to send, paths below the homes' folder; folders before what is in them."""
+    looked_ns: int = 0
+    whole: bool = False
+    """Nothing is known of the other side: the home is to be compared as a whole."""
+    marks: dict[bytes, int] = field(default_factory=dict, repr=False)
+    """Paths to send (with ``whole``: all there are), folders before what is in them."""
+    sizes: dict[bytes, int] = field(default_factory=dict, repr=False)
+    """Of files."""
     removed: tuple[bytes, ...] = ()
     """To remove, with all that is below, after everything else has arrived."""
     moved: frozenset[bytes] = frozenset()
-    """Those of ``changed`` that had another name until now, which something else has by now or nothing: they go first, so that
-    the other site never loses what it had while a copy goes on."""
-    large: tuple[bytes, ...] = ()
-    """Like ``changed``: files of more than LARGE_BYTES."""
-    whole: bool = False
-    """Nothing is known of the other side: it is to be compared as a whole, and ``changed`` is empty."""
+    """Paths that had another name until now, which something else has by now or nothing: they go first, so that the other site
+    never loses what it had while a copy goes on."""
     left_out: int = 0
     """Paths that are not copied: longer than MAX_PATH_BYTES or deeper than MAX_DEPTH."""
-    view: View = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def large(self) -> tuple[bytes, ...]:
+        """Files that travel beside the cycles."""
+        return tuple(path for path, size in self.sizes.items() if size > LARGE_BYTES)
+
+    def first(self) -> list[bytes]:
+        """What is sent first, with the folders it is in where these are new."""
+        moved = [path for path in self.moved if self.sizes.get(path, 0) <= LARGE_BYTES]
+        ups = {folder for path in moved for folder in above(path) if folder in self.marks}
+        return sorted({*moved, *ups})
 
     def then(self) -> list[bytes]:
-        """What is sent after ``moved``: the rest, and all names of a file that has some in the rest, so that it stays one file."""
-        rest = [path for path in self.changed if path not in self.moved]
-        inodes = {abs(self.view[path]) >> 66 for path in rest}
-        return rest + [path for path in self.moved if abs(self.view[path]) >> 66 in inodes]
+        """The rest."""
+        return [path for path in self.marks if path not in self.moved and self.sizes.get(path, 0) <= LARGE_BYTES]
+
+    def folders(self) -> list[bytes]:
+        """Folders to send, the deepest first: their times are set when all else is in its place."""
+        return sorted((path for path, mark in self.marks.items() if mark & 3 == FOLDER), reverse=True)
 
 
 class Scanner:
@@ -84,58 +133,57 @@ class Scanner:
                 f"the homes' folder {self._homes} cannot be read: {error.strerror}; is it mounted?"
             ) from None
 
-    def look(self, name: str, *, until: float, fs_ns: int) -> Change | None:
-        """One home now; None when it does not exist. OSError when something in it cannot be read.
+    def look(self, names: Sequence[str], *, until: float, fs_ns: int) -> dict[str, Change | OSError]:
+        """These homes now; left out are those that do not exist. OSError: something in it cannot be read.
 
         ``fs_ns``: the file system's time from before the look (:func:`touch`).
         """
-        try:
-            view, large, special, left_out = _walk(self._homes, name, fs_ns - SETTLE_NS)
-        except FileNotFoundError:
-            return None
-        before = self._views.get(name)
-        if before is None:
-            # rsync takes a pipe here for a reason to keep the file there that once had its name
-            removed = tuple(sorted(special))
-            return Change(
-                name, until, removed=removed, large=tuple(sorted(large)), whole=True, left_out=left_out, view=view
-            )
-        if view == before and min(view.values()) > 0:
-            return Change(name, until, left_out=left_out, view=view)
-        changed = sorted(path for path, mark in view.items() if mark < 0 or before.get(path) != mark)
-        lost = {abs(before[path]) >> 66 for path in changed if path in before}
-        lost.update(abs(before[path]) >> 66 for path in before.keys() - view.keys())
-        return Change(
-            name,
-            until,
-            changed=tuple(path for path in changed if path not in large),
-            removed=tuple(sorted(_gone(before, view))),
-            moved=frozenset(p for p in changed if p not in before and p not in large and abs(view[p]) >> 66 in lost),
-            large=tuple(path for path in changed if path in large),
-            left_out=left_out,
-            view=view,
-        )
+        known = [name for name in names if name in self._views]
+        found = self._find(known)
+        looks: dict[str, Change | OSError] = {}
+        for name in names:
+            try:
+                view = self._views.get(name)
+                if view is None:
+                    looks[name] = self._all(name, until, fs_ns)
+                elif found is None:
+                    looks[name] = self._difference(name, view, until, fs_ns, self._everything(name, view))
+                else:
+                    looks[name] = self._difference(name, view, until, fs_ns, found.get(name, ()))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                looks[name] = error
+        return looks
 
     def sending(self, change: Change) -> None:
-        """What is about to be sent may arrive in part: from now on it is not relied on."""
-        view = self._views.get(change.name)
-        if view is not None:
-            view.update((path, -abs(change.view[path])) for path in (*change.changed, *change.large))
+        """What is about to be sent may arrive in part."""
+        if view := self._views.get(change.name):
+            view.again.update(change.marks)
 
-    def sent(self, change: Change) -> bool:
-        """All of it was sent, but for the large files. Whether all of it surely arrived, as it was at the look or later."""
-        again, complete = _doubted(self._homes, change)
-        view = dict(change.view)
-        view.update((path, -abs(view[path])) for path in (*change.large, *again))
-        self._views[change.name] = view
-        return complete
+    def sent(self, change: Change, missed: Set[bytes] = frozenset()) -> bool:
+        """All of it was sent, but for the large files and what was ``missed``. Whether all of it surely arrived, as it was at the
+        look or later."""
+        view = self._views.setdefault(change.name, View())
+        for path in change.removed:
+            for inner in [*view.below(path), path]:
+                view.drop(inner)
+        for path, mark in change.marks.items():
+            view.put(path, mark)
+        view.looked_ns = change.looked_ns
+        missed = missed & change.marks.keys()
+        again, complete = self._doubted(change, view)
+        view.again.difference_update(change.marks)
+        view.again.update(again, change.large, missed)
+        return complete and not missed
 
     def sent_large(self, change: Change) -> None:
         """Its large files arrived, as they were at that look. Where one has changed since, the next look tells."""
-        view = self._views.get(change.name)
-        if view is not None:
-            again, _ = _doubted(self._homes, change)
-            view.update((path, change.view[path]) for path in change.large if path in view and path not in again)
+        if view := self._views.get(change.name):
+            again, _ = self._doubted(change, view)
+            view.again.difference_update(
+                path for path in change.large if path not in again and view.marks.get(path) == change.marks[path]
+            )
 
     def forget(self, name: str) -> None:
         """Nobody works in this home any more, or it is to be compared as a whole."""
@@ -145,10 +193,215 @@ class Scanner:
         """Whether the next look tells single changes."""
         return name in self._views
 
+    def _all(self, name: str, until: float, fs_ns: int) -> Change:
+        with Folders(self._homes) as folders:
+            walk = _Walk(folders)
+            walk.take(os.fsencode(name))
+        return Change(
+            name,
+            until,
+            fs_ns,
+            whole=True,
+            marks=walk.marks,
+            sizes=walk.sizes,
+            # rsync takes a pipe here for a reason to keep the file there that once had its name
+            removed=tuple(sorted(walk.special)),
+            left_out=walk.left_out,
+        )
 
-def is_home(name: str) -> bool:
-    """Whether a name can be one of a home's folder: neither hidden nor a path."""
-    return HOME_NAME.fullmatch(name) is not None
+    def _everything(self, name: str, view: View) -> list[bytes]:
+        """Paths whose mark is not that of the view, or is young."""
+        with Folders(self._homes) as folders:
+            walk = _Walk(folders)
+            walk.take(os.fsencode(name))
+        since_ns = view.looked_ns - SETTLE_NS
+        young = [
+            path for path, mark in walk.marks.items() if view.marks.get(path) != mark or changed_ns(mark) > since_ns
+        ]
+        return [*young, *(path for path in view.marks if path not in walk.marks)]
+
+    def _find(self, names: Sequence[str]) -> dict[str, list[bytes]] | None:
+        """Home -> paths with a change younger than the last look; None when `find` could not look everywhere."""
+        if not names:
+            return {}
+        since_ns = min(self._views[name].looked_ns for name in names) - SETTLE_NS
+        since = f"@{since_ns // 10**9}.{since_ns % 10**9:09d}"
+        # GNU find(1): -newerct compares the ctime; -P follows no links, also not those named as arguments.
+        words = ["find", "-P", *names, "-ignore_readdir_race", "-newerct", since, "-print0"]
+        try:
+            done = subprocess.run(words, cwd=self._homes, capture_output=True, check=False)
+        except OSError:
+            return None
+        if done.returncode:
+            return None
+        found: dict[str, list[bytes]] = {}
+        for path in done.stdout.split(b"\0")[:-1]:
+            found.setdefault(os.fsdecode(path.partition(b"/")[0]), []).append(path)
+        return found
+
+    def _difference(self, name: str, view: View, until: float, fs_ns: int, young: Sequence[bytes]) -> Change:
+        """``young``: paths that may have changed."""
+        if not young and not view.again:
+            return Change(name, until, fs_ns)
+        marks: dict[bytes, int] = {}
+        gone: set[bytes] = set()
+        with Folders(self._homes) as folders:
+            walk = _Walk(folders)
+            for path in sorted({*young, *view.again}):
+                self._one(path, view, walk, marks, gone)
+            if walk.linked:  # all names of a file travel together, so that it stays one file
+                for path in [path for path, mark in view.marks.items() if mark >> INODE in walk.linked]:
+                    self._one(path, view, walk, marks, gone)
+        marks.update(walk.marks)
+        gone.difference_update(marks)
+        lost = {
+            view.marks[path] >> INODE
+            for path in (*gone, *marks)
+            if path in view.marks and view.marks[path] != marks.get(path)
+        }
+        return Change(
+            name,
+            until,
+            fs_ns,
+            marks={path: marks[path] for path in sorted(marks)},
+            sizes=walk.sizes,
+            removed=tuple(sorted(_topmost(gone, view, marks))),
+            moved=frozenset(path for path, mark in marks.items() if path not in view.marks and mark >> INODE in lost),
+            left_out=walk.left_out,
+        )
+
+    def _one(self, path: bytes, view: View, walk: _Walk, marks: dict[bytes, int], gone: set[bytes]) -> None:
+        """A path that may have changed."""
+        if path in marks or path in walk.marks:
+            return
+        mark = walk.look(path)
+        before = view.marks.get(path, 0)
+        if not mark:
+            if before:
+                gone.update((path, *view.below(path)))
+            return
+        if mark & 3 != FOLDER:
+            marks[path] = mark
+            gone.update(view.below(path))
+            return
+        if before & 3 != FOLDER or before >> INODE != mark >> INODE:
+            # It came from elsewhere, with things in it that have not changed.
+            walk.take(path)
+            gone.update(inner for inner in view.below(path) if inner not in walk.marks)
+            return
+        marks[path] = mark
+        names = walk.list(path)
+        for name in view.names.get(path, set()) - names:
+            inner = path + b"/" + name
+            gone.update((inner, *view.below(inner)))
+        for name in names - view.names.get(path, set()):
+            self._one(path + b"/" + name, view, walk, marks, gone)
+
+    def _doubted(self, change: Change, view: View) -> tuple[set[bytes], bool]:
+        """Paths to send once more, and whether what rsync sent is as good as at the look.
+
+        It is not when a path is gone: the copier may have come too late, and what was in it may have another name by now. Nor
+        when a folder above it is another one. A folder that was only touched may have been away for a moment, with a link in its
+        place that the copier went through, so what was sent from there is sent again.
+        """
+        sent = [path for path in change.marks if change.whole or change.sizes.get(path, 0) > SMALL_BYTES]
+        if not sent:
+            return set(), True
+        with Folders(self._homes) as folders:
+            ups = sorted({up for path in sent for up in above(path)})
+            now = {folder: folders.mark(folder) for folder in ups}
+            touched = {folder for folder, mark in now.items() if mark != view.marks.get(folder, 0)}
+            complete = all(now[folder] >> INODE == view.marks.get(folder, 0) >> INODE for folder in touched)
+            if not change.whole:  # which is followed by another look anyway
+                complete = complete and all(folders.exists(path) for path in sent)
+        again = {path for path in sent if any(up in touched for up in above(path))} if touched else set()
+        return again, complete
+
+
+class _Walk:
+    """Looks at paths, through no link."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self.marks: dict[bytes, int] = {}
+        """What was walked through (:meth:`take`)."""
+        self.sizes: dict[bytes, int] = {}
+        self.special: set[bytes] = set()
+        self.linked: set[int] = set()
+        """Inodes of files with several names."""
+        self.left_out = 0
+
+    def look(self, path: bytes) -> int:
+        """The mark of one path; 0 when nothing is there that is copied."""
+        try:
+            folder, name = self._folders.of(path)
+            if name in RESERVED:
+                return 0
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in GONE:
+                return 0
+            raise
+        return self._noted(path, found, path.count(b"/"))
+
+    def list(self, path: bytes) -> set[bytes]:
+        """Names in a folder of what is copied."""
+        try:
+            with os.scandir(self._folders.at(path.split(b"/"))) as entries:
+                kinds = ((entry, entry.is_symlink() or entry.is_dir() or entry.is_file()) for entry in entries)
+                return {os.fsencode(entry.name) for entry, copied in kinds if copied} - RESERVED
+        except OSError as error:
+            if error.errno in GONE:
+                return set()
+            raise
+
+    def take(self, path: bytes) -> None:
+        """Everything from a folder on. FileNotFoundError when it is not there."""
+        folder, depth = self._folders.at(path.split(b"/")), path.count(b"/")
+        self.marks[path] = self._noted(path, os.fstat(folder), depth)
+        self._below(folder, path + b"/", depth + 1)
+
+    def _below(self, descriptor: int, prefix: bytes, depth: int) -> None:
+        inside: list[tuple[bytes, bytes]] = []
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                path = prefix + name
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                mark = 0 if name in RESERVED else self._noted(path, found, depth)
+                if mark:
+                    self.marks[path] = mark
+                    if mark & 3 == FOLDER:
+                        inside.append((name, path))
+        for name, path in inside:
+            try:
+                child = os.open(name, AS_FOLDER, dir_fd=descriptor)
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
+                self.marks.pop(path, None)  # it went away meanwhile, or is something else by now: the next look tells
+                continue
+            try:
+                self._below(child, path + b"/", depth + 1)
+            finally:
+                os.close(child)
+
+    def _noted(self, path: bytes, found: os.stat_result, depth: int) -> int:
+        mark = mark_of(found)
+        if not mark:
+            self.special.add(path)
+        elif len(path) > MAX_PATH_BYTES or depth > MAX_DEPTH:
+            self.left_out += 1
+            return 0
+        elif mark & 3 != FOLDER:
+            if mark & 3 == FILE:
+                self.sizes[path] = found.st_size
+            if found.st_nlink > 1:
+                self.linked.add(found.st_ino)
+        return mark
 
 
 def touch(homes: Path) -> int:
@@ -183,124 +436,12 @@ def attribute_cache_s(homes: Path, mounts: str | None = None) -> float:
     return max(float(words.get("acregmax", 60)), float(words.get("acdirmax", 60)))
 
 
-def _doubted(homes: Path, change: Change) -> tuple[set[bytes], bool]:
-    """Paths to send once more, and whether what was sent is as good as at the look.
-
-    It is not when a path is gone: the copier may have come too late, and what was in it may have another name by now. Nor when
-    a folder above it is another one. A folder that was only touched may have been away for a moment, with a link in its place
-    that the copier went through, so what was sent from there is sent again.
-    """
-    view = change.view
-    sent = tuple(view) if change.whole else (*change.changed, *change.large)
-    now = {folder: _mark_of(homes, folder) for folder in {up for path in sent for up in _above(path)}}
-    touched = {folder for folder, mark in now.items() if mark != abs(view.get(folder, 0))}
-    complete = all(now[folder] >> 66 == abs(view.get(folder, 0)) >> 66 for folder in touched)
-    if not change.whole:  # which is followed by another look anyway
-        complete = complete and all(_exists(homes, path) for path in sent)
-    return {path for path in sent if any(up in touched for up in _above(path))} if touched else set(), complete
-
-
-def _exists(homes: Path, path: bytes) -> bool:
-    try:
-        (homes / os.fsdecode(path)).lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
-def _above(path: bytes) -> Iterator[bytes]:
-    """All folders a path is in, the home among them."""
-    while path := path.rpartition(b"/")[0]:
-        yield path
-
-
-@contextmanager
-def opened(homes: Path, parts: Iterable[bytes]) -> Iterator[int]:
-    """A folder below the homes' folder, reached through no link. OSError when there is none."""
-    here = os.open(homes, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in parts:
-            down = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-            os.close(here)
-            here = down
-        yield here
-    finally:
-        os.close(here)
-
-
-def _mark_of(homes: Path, path: bytes) -> int:
-    """The mark of a folder, reached through no link; 0 when it is none."""
-    try:
-        with opened(homes, path.split(b"/")) as folder:
-            return _mark(os.fstat(folder))
-    except OSError:
-        return 0
-
-
-def _mark(entry: os.stat_result) -> int:
-    """0 for what is not copied: sockets, pipes, devices."""
-    kind = _KINDS.get(stat.S_IFMT(entry.st_mode), 0)
-    return (entry.st_ino << 66 | entry.st_ctime_ns << 2 | kind) if kind else 0
-
-
-def _walk(homes: Path, name: str, settled_ns: int) -> tuple[View, set[bytes], set[bytes], int]:
-    """View, large files, special files, number of paths left out."""
-    view: View = {}
-    large: set[bytes] = set()
-    special: set[bytes] = set()
-    left_out = 0
-    top = os.open(homes / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-    def take(descriptor: int, prefix: bytes, depth: int) -> None:
-        nonlocal left_out
-        inside: list[tuple[bytes, bytes]] = []
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                path = prefix + os.fsencode(entry.name)
-                try:
-                    found = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                mark = _mark(found)
-                if not mark:
-                    special.add(path)
-                    continue
-                if len(path) > MAX_PATH_BYTES or depth > MAX_DEPTH:
-                    left_out += 1
-                    continue
-                if mark & 3 == FOLDER:
-                    inside.append((os.fsencode(entry.name), path))
-                elif mark & 3 == FILE and found.st_size > LARGE_BYTES:
-                    large.add(path)
-                view[path] = mark if found.st_ctime_ns < settled_ns else -mark
-        for last, path in inside:
-            try:
-                child = os.open(last, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    raise
-                view.pop(path, None)  # it went away meanwhile, or is something else by now: the next look tells
-                continue
-            try:
-                take(child, path + b"/", depth + 1)
-            finally:
-                os.close(child)
-
-    try:
-        root = os.fsencode(name)
-        found = os.fstat(top)
-        view[root] = _mark(found) if found.st_ctime_ns < settled_ns else -_mark(found)
-        take(top, root + b"/", 1)
-    finally:
-        os.close(top)
-    return view, large, special, left_out
-
-
-def _gone(before: View, now: View) -> Iterator[bytes]:
+def _topmost(gone: set[bytes], view: View, now: dict[bytes, int]) -> Iterator[bytes]:
     """Paths that are no more, topmost ones only, and only where their folder is still one.
 
     What lay below something that is now a link or a file goes with that; asking for it would lead through the link.
     """
-    for path in before.keys() - now.keys():
-        if abs(now.get(path.rpartition(b"/")[0], 0)) & 3 == FOLDER:
+    for path in gone:
+        folder = path.rpartition(b"/")[0]
+        if folder not in gone and now.get(folder, view.marks.get(folder, 0)) & 3 == FOLDER:
             yield path

@@ -10,14 +10,15 @@ A home is *dirty* from the moment its user's server is seen until everything has
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import working
 from .config import KeeperConfig
 from .errors import KeeperError
-from .scan import Change, Scanner, attribute_cache_s, touch
+from .parcels import Packer
+from .scan import SMALL_BYTES, Change, Scanner, attribute_cache_s, touch
 from .store import read_json, write_json
 from .working import Workers
 
@@ -35,9 +36,13 @@ GAP_S = 120
 class Batch:
     """What is to be copied in one pass. Paths are below the homes' folder."""
 
-    moved: tuple[bytes, ...] = ()
-    """To copy before ``changed``."""
-    changed: tuple[bytes, ...] = ()
+    first: tuple[bytes, ...] = ()
+    """Small files, folders and links to copy first (:mod:`.parcels`)."""
+    first_larger: tuple[bytes, ...] = ()
+    """Files to copy first, by rsync."""
+    small: tuple[bytes, ...] = ()
+    larger: tuple[bytes, ...] = ()
+    """The rest."""
     removed: tuple[bytes, ...] = ()
     """To remove after everything else."""
     whole: tuple[str, ...] = ()
@@ -96,6 +101,7 @@ class HomesSource:
         self._flying: dict[str, Change] = {}
         self._why: dict[str, str] = {}
         self._by_content: set[str] = set()
+        self._packer = Packer(config.homes_path)
         self._names: list[str] = []
         """Homes there were at the last look. One that has come since is dirty, whoever made it."""
         self._load()
@@ -130,7 +136,7 @@ class HomesSource:
                 self._todo.discard(name)
                 self._scanner.forget(name)
                 continue
-            complete = self._scanner.sent(change)
+            complete = self._scanner.sent(change, self._packer.missed)
             if change.whole:
                 continue  # things changed while it was compared; the next look tells
             if name in gone or not complete:
@@ -148,6 +154,10 @@ class HomesSource:
                     self._drop(name)
         self._looks = {}
         return self._next()
+
+    def parcel(self, paths: Sequence[bytes]) -> bytes:
+        """These small things of the pass, packed."""
+        return self._packer.pack(paths)
 
     def large_ended(self, arrived: bool) -> None:
         """The large files under way are there, or not all of them."""
@@ -180,30 +190,44 @@ class HomesSource:
             return Batch(last=True)
         fs_ns = touch(self._config.homes_path)
         whole: list[str] = []
+        chosen: list[str] = []
         for name in sorted(self._todo):
             if not self._scanner.knows(name) and len(whole) >= WHOLE_MAX:
                 continue
-            try:
-                change = self._scanner.look(name, until=self._clock(), fs_ns=fs_ns)
-            except OSError as error:
-                self._why[name] = f"it cannot be read: {error.strerror}"
-                self._todo.discard(name)
+            chosen.append(name)
+            if not self._scanner.knows(name):
+                whole.append(name)
+        looked = self._scanner.look(chosen, until=self._clock(), fs_ns=fs_ns)
+        for name in chosen:
+            change = looked.get(name)
+            if isinstance(change, Change):
+                self._looks[name] = change
+                self._scanner.sending(change)
                 continue
+            self._todo.discard(name)
             if change is None:
                 self._drop(name)
-                self._todo.discard(name)
-                continue
-            self._looks[name] = change
-            self._scanner.sending(change)
-            if change.whole:
-                whole.append(name)
+            else:
+                self._why[name] = f"it cannot be read: {change.strerror}"
+        whole = [name for name in whole if name in self._looks]
+        self._packer = Packer(self._config.homes_path)
         looks = list(self._looks.values())
         by_content = [name for name in whole if name in self._by_content]
         self._by_content.difference_update(by_content)
         large = self._take_off(looks)
+        some = [look for look in looks if not look.whole]
+        first = [(path, look) for look in some for path in look.first()]
+        then = [(path, look) for look in some for path in look.then()]
+        later = any(not _small(look, path) for path, look in then)
         return Batch(
-            moved=tuple(path for look in looks for path in look.changed if path in look.moved),
-            changed=tuple(path for look in looks for path in look.then()),
+            first=tuple(path for path, look in first if _small(look, path)),
+            first_larger=tuple(path for path, look in first if not _small(look, path)),
+            small=(
+                *(path for path, look in then if _small(look, path)),
+                *(path for look in some for path in look.folders()),  # again, for their times
+            ),
+            # All of them once more: of a file with several names rsync must hear in one call.
+            larger=tuple(path for path, look in (*then, *first) if not _small(look, path)) if later else (),
             removed=tuple(path for look in looks for path in look.removed),
             whole=tuple(name for name in whole if name not in by_content),
             by_content=tuple(by_content),
@@ -262,3 +286,7 @@ class HomesSource:
         if document != self._saved:
             write_json(self._file, document)
             self._saved = {**document, "since": dict(self._since)}
+
+
+def _small(look: Change, path: bytes) -> bool:
+    return look.sizes.get(path, 0) <= SMALL_BYTES

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from .config import KeeperConfig
 from .engine import SOCKET, Engine
 from .errors import KeeperError
-from .scan import is_home
+from .paths import is_home
 
 MARKS = "changed-homes"
 """Folder of the site's state: a file named like a home says that somebody else than its user wrote there."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hubconfig.keeper import config as configuration
-from hubconfig.keeper import homes, scan, source, working
+from hubconfig.keeper import homes, parcels, scan, source, working
 from hubconfig.keeper.cycles import Cycles
 from hubconfig.keeper.errors import KeeperError
 from hubconfig.keeper.homes import Copier, Ends, Outcome
@@ -47,7 +47,13 @@ class Pair:
     def new(self, epoch: int = 1) -> Pair:
         """As after a restart of the keeper."""
         self.source = HomesSource(self.config, epoch, workers=self._workers, clock=lambda: self.now)
-        self.cycles = Cycles(self.source, self.copier, lambda paths: homes.remove(self.there, paths), lambda: None)
+        self.cycles = Cycles(
+            self.source,
+            self.copier,
+            lambda parcel: parcels.unpack(self.there, parcel),
+            lambda paths: homes.remove(self.there, paths),
+            lambda: None,
+        )
         return self
 
     def _workers(self, since: float) -> set[str]:
@@ -76,11 +82,17 @@ def pair(tmp_path: Path) -> Pair:
 def watched(pair: Pair) -> list[tuple[str, list[object]]]:
     """Notes what the copier is asked for."""
     calls: list[tuple[str, list[object]]] = []
-    paths, whole = pair.copier.paths, pair.copier.whole
+    paths, whole, parcel = pair.copier.paths, pair.copier.whole, pair.source.parcel
 
     def note_paths(changed: Any) -> Outcome:
-        calls.append(("changed", list(changed)))
+        calls.append(("by rsync", list(changed)))
         return paths(changed)
+
+    def note_parcel(changed: Any) -> bytes:
+        calls.append(("changed", list(changed)))
+        return parcel(changed)
+
+    pair.source.parcel = note_parcel  # type: ignore[method-assign]
 
     def note_removed(removed: Any) -> dict[str, str]:
         calls.append(("removed", list(removed)))
@@ -168,7 +180,7 @@ def test_homes_of_users_who_are_not_at_work_are_not_even_looked_at(pair: Pair, m
     looked: list[str] = []
     look = scan.Scanner.look
     monkeypatch.setattr(
-        scan.Scanner, "look", lambda self, name, **more: (looked.append(name), look(self, name, **more))[1]
+        scan.Scanner, "look", lambda self, names, **more: (looked.extend(names), look(self, names, **more))[1]
     )
     pair.cycle()
     assert not looked
@@ -236,22 +248,18 @@ def test_what_differs_there_without_anybody_having_touched_it_here_is_put_right_
     pair.equal()
 
 
-class Disturbed(Copier):
-    """Somebody does something while files are copied."""
-
-    def __init__(self, pair: Pair, before: Callable[[], object], times: int = 1) -> None:
-        super().__init__(Ends(str(pair.here), str(pair.there)))
-        self._before, self._times = before, times
-
-    def paths(self, paths: Any) -> Outcome:
-        if self._times and paths:
-            self._times -= 1
-            self._before()
-        return super().paths(paths)
-
-
 def disturb(pair: Pair, before: Callable[[], object], times: int = 1) -> None:
-    pair.cycles.copier = Disturbed(pair, before, times)
+    """Somebody does something between the look and the copy."""
+    left = [times]
+    parcel = pair.source.parcel
+
+    def disturbed(paths: Any) -> bytes:
+        if left[0]:
+            left[0] -= 1
+            before()
+        return parcel(paths)
+
+    pair.source.parcel = disturbed
 
 
 def test_a_file_that_is_renamed_while_it_is_copied_arrives_under_its_new_name_before_the_watermark(pair: Pair) -> None:
@@ -284,7 +292,9 @@ def test_a_home_whose_files_never_hold_still_holds_the_watermark_back_and_is_nam
     assert result.homes_until <= before
     assert list(result.held_by) == ["ada"]
     assert (pair.there / "other" / "g").exists()
-    pair.cycles.copier = pair.copier
+    disturb(pair, lambda: None)
+    pair.new()
+    pair.settle()
     assert not pair.cycle().held_by
     pair.equal()
 
@@ -346,7 +356,7 @@ def test_large_files_arrive_beside_the_others_which_do_not_wait(pair: Pair, monk
         started.append(Slow(large(paths, known=known)))
         return started[-1]
 
-    pair.copier.large = slow  # type: ignore[method-assign]
+    pair.copier.large = slow
     result = pair.cycle()
     assert (pair.there / "ada" / "note").exists()
     assert result.homes_until <= before
@@ -392,10 +402,9 @@ def test_a_path_that_cannot_be_read_holds_back_its_home_only(pair: Pair, monkeyp
     pair.settle()
     look = scan.Scanner.look
 
-    def denied(self: scan.Scanner, name: str, **more: Any) -> Any:
-        if name == "ada":
-            raise PermissionError(13, "Permission denied")
-        return look(self, name, **more)
+    def denied(self: scan.Scanner, names: Any, **more: Any) -> Any:
+        found = look(self, names, **more)
+        return {**found, "ada": PermissionError(13, "Permission denied")} if "ada" in names else found
 
     monkeypatch.setattr(scan.Scanner, "look", denied)
     (pair.here / "other" / "f").write_text("x")
@@ -429,11 +438,11 @@ def test_names_deeper_or_longer_than_rsync_can_say_are_left_out_and_counted(tmp_
         os.close(here)
         here = down
     os.close(here)
-    change = scan.Scanner(tmp_path).look("ada", until=0, fs_ns=scan.touch(tmp_path))
+    change = scan.Scanner(tmp_path).look(["ada"], until=0, fs_ns=scan.touch(tmp_path))["ada"]
     subprocess.run(["rm", "-rf", home], check=True)
-    assert change is not None
+    assert isinstance(change, scan.Change)
     assert change.left_out == 1
-    assert len(change.view) == scan.MAX_DEPTH + 1
+    assert len(change.marks) == scan.MAX_DEPTH + 1
 
 
 @pytest.mark.parametrize(
