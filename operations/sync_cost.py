@@ -118,7 +118,7 @@ class Store:
         while True:
             result, some = self._cycles.run()
             moved += some
-            if not result.left:
+            if not result.more:
                 break
         count = len(self._names)
         return Cost(what, count, count * self._files, changed, time.monotonic() - began, _cpu_s() - cpu, moved)

@@ -95,9 +95,9 @@ class Copier:
         more = ["--recursive", "--delete-delay", "--force", f"--max-size={LARGE_BYTES}", f"--exclude={PARTIAL_DIR}"]
         return self._run([*more, *(["--checksum"] if checksum else [])], [os.fsencode(name) for name in names])
 
-    def missing(self, paths: Iterable[bytes]) -> Outcome:
-        """These paths, only where the other side has nothing of that name."""
-        return self._run(["--ignore-existing", f"--partial-dir={PARTIAL_DIR}"], list(paths))
+    def plainly(self, paths: Iterable[bytes]) -> Outcome:
+        """These paths, whatever their size, into a target that nobody else uses."""
+        return self._run([f"--partial-dir={PARTIAL_DIR}"], list(paths))
 
     def large(self, paths: Sequence[bytes], *, known: bool) -> LargeCopy:
         """Begins to copy large files and does not wait. ``known``: they surely differ, so size and time are not asked."""

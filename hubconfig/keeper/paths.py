@@ -12,6 +12,8 @@ from pathlib import Path
 
 HOME_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,254}|-[a-z0-9-]{1,254}")
 """What :func:`hubconfig.homes.escaped` makes."""
+INCOMING = ".semesterhub-incoming"
+"""Folder beside the homes, out of students' reach, where the files of a site that returns arrive."""
 FOLDER, FILE, LINK = 1, 2, 3
 """Kind of a path, the last two bits of its mark."""
 INODE = 66

@@ -27,6 +27,7 @@ from .config import KeeperConfig
 from .errors import KeeperError
 from .hub_state import Shipment, StateSource
 from .keeper import Beats
+from .paths import INCOMING
 from .source import Batch, HomesSource, Result
 from .store import RECEIVERS, Store, read_json, write_json
 from .watermark import Watermark
@@ -34,7 +35,7 @@ from .watermark import Watermark
 PERMIT = "receiving.json"
 LONG_OPTIONS = frozenset(word.split("=")[0] for word in homes.OPTIONS) | {
     "--server", "--sender", "--ignore-times", "--ignore-missing-args", "--force", "--recursive", "--delete-delay", "--max-size",
-    "--checksum", "--ignore-existing", "--partial-dir", "--no-whole-file", "--stats", "--log-format", "--no-relative",
+    "--checksum", "--partial-dir", "--no-whole-file", "--stats", "--log-format", "--no-relative",
     "--modify-window", "--timeout", "--files-from", "--from0", "--numeric-ids", "--exclude", "--specials", "--devices",
 }  # fmt: skip
 """What the dialing site's rsync may ask of this one."""
@@ -62,7 +63,7 @@ class Receiver:
             write_json(self._config.run_path / PERMIT, self._from, durable=False)
 
     def open_rejoin(self) -> None:
-        """Files are about to come from a site that returned: only where nothing is, and this one is the active one."""
+        """Files are about to come from a site that returned; this one is the active one, and they come beside its homes."""
         if (state := self._store.read()).role != "active":
             raise KeeperError(
                 f"the {state.site} site is {state.role}; a site that returns brings its files to the active one"
@@ -269,6 +270,12 @@ def handlers(config: KeeperConfig) -> dict[str, Handler]:
 
     def rejoin_open(_: dict[str, Any], __: bytes) -> tuple[dict[str, Any], bytes]:
         receiver.open_rejoin()
+        rejoin.LocalStanding(config.homes_path).prepare()
+        return {}, b""
+
+    def rejoin_place(_: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        receiver.open_rejoin()
+        rejoin.LocalStanding(config.homes_path).place(data.split(b"\0"))
         return {}, b""
 
     def rejoin_digests(_: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -315,6 +322,7 @@ def handlers(config: KeeperConfig) -> dict[str, Handler]:
         "source.close": source_close,
         "sink.rejoined": sink_rejoined,
         "rejoin.open": rejoin_open,
+        "rejoin.place": rejoin_place,
         "rejoin.digests": rejoin_digests,
         "rejoin.state": rejoin_state,
         "rejoin.leftovers": rejoin_leftovers,
@@ -377,9 +385,9 @@ def answer_rsync(config: KeeperConfig, arguments: argparse.Namespace) -> None:
         state = store.read()
         if sending:
             return "" if state.role in ("active", "fenced") else f"the {state.site} site is {state.role}"
-        if permit().get("rejoin"):
-            fine = state.role == "active" and "--ignore-existing" in words
-            return "" if fine else "only files that are missing are taken from a site that returns"
+        if words[-1] == _top(config, INCOMING):
+            fine = state.role == "active" and permit().get("rejoin")
+            return "" if fine else "no site that returns has asked to bring files"
         return incoming.refusal()
 
     with incoming.held():
@@ -405,9 +413,9 @@ def checked(config: KeeperConfig, original: str) -> list[str]:
         words = shlex.split(original)
     except ValueError:
         words = []
-    top = str(config.homes_path).rstrip("/") + "/"
-    if words[:2] != ["rsync", "--server"] or words[-2:] != [".", top]:
-        raise KeeperError(f"refused: {original[:200]!r} is no copy of homes to or from {top}")
+    tops = (_top(config), _top(config, INCOMING))
+    if words[:2] != ["rsync", "--server"] or words[-2:-1] != ["."] or words[-1] not in tops:
+        raise KeeperError(f"refused: {original[:200]!r} is no copy of homes to or from {tops[0]}")
     for word in words[2:-2]:
         fine = word.split("=")[0] in LONG_OPTIONS if word.startswith("--") else bool(LETTERS.fullmatch(word))
         if word.startswith("--files-from") and word != "--files-from=-":
@@ -417,6 +425,11 @@ def checked(config: KeeperConfig, original: str) -> list[str]:
         if not fine and word not in (homes.PARTIAL_DIR, "-", "-@-1"):  # the last one is --modify-window=-1
             raise KeeperError(f"refused: rsync is not run with {word[:80]!r} here")
     return words
+
+
+def _top(config: KeeperConfig, below: str = "") -> str:
+    """The homes' folder, or one in it, as rsync is told."""
+    return "/".join(part for part in (str(config.homes_path).rstrip("/"), below) if part) + "/"
 
 
 def sync_disk(config: KeeperConfig) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -23,7 +24,8 @@ from . import working
 from .config import KeeperConfig
 from .errors import KeeperError
 from .homes import Copier
-from .paths import is_home, opened
+from .parcels import check
+from .paths import INCOMING, Folders, is_home, opened
 from .scan import Scanner, attribute_cache_s
 from .source import GAP_S
 from .store import read_json, write_json
@@ -58,16 +60,20 @@ class Returned(Protocol):
 class Standing(Protocol):
     """The active site."""
 
+    def prepare(self) -> None: ...
     def digests(self, paths: Sequence[bytes]) -> list[str]: ...
+    def place(self, paths: Sequence[bytes]) -> None: ...
 
 
 def rejoin(returned: Returned, standing: Standing, copier: Copier, *, site: str, epoch: int) -> tuple[int, int]:
     """Brings what only the returned site holds to the active one: how many files as they are, how many beside others.
 
-    ``copier`` copies from the returned to the active site; ``site`` and ``epoch`` say where and when the files were written.
+    ``copier`` copies from the returned site's homes to the active one's INCOMING; ``site`` and ``epoch`` say where and when the
+    files were written.
     """
     plain = beside = 0
     leftovers = returned.leftovers()
+    standing.prepare()
     for at in range(0, len(leftovers), AT_ONCE):
         some = leftovers[at : at + AT_ONCE]
         there = standing.digests([item.path for item in some])
@@ -75,10 +81,13 @@ def rejoin(returned: Returned, standing: Standing, copier: Copier, *, site: str,
         conflicts = [item for item, digest in zip(some, there, strict=True) if digest not in ("", item.digest)]
         aside = _names(conflicts, standing, site, epoch)
         returned.put_aside(aside)
-        outcome = copier.missing([*as_they_are, *(name for _, name in aside)])
+        listed = [*as_they_are, *(name for _, name in aside)]
+        outcome = copier.plainly(listed)
         if outcome.failed:
             name, why = next(iter(outcome.failed.items()))
             raise KeeperError(f"files of {name} that only the {site} site holds do not reach the other one: {why}")
+        if listed:
+            standing.place(listed)
         plain, beside = plain + len(as_they_are), beside + len(aside)
     returned.done()
     return plain, beside
@@ -193,9 +202,31 @@ class LocalStanding:
     def __init__(self, homes: Path) -> None:
         self._homes = homes
 
+    def prepare(self) -> None:
+        """Makes room for what comes, where no student's server reaches."""
+        (self._homes / INCOMING).mkdir(mode=0o700, exist_ok=True)
+
     def digests(self, paths: Sequence[bytes]) -> list[str]:
         """What is at each path: "" nothing, else something that is equal only for equal content."""
         return list(_digests(self._homes, paths))
+
+    def place(self, paths: Sequence[bytes]) -> None:
+        """Gives what came its place, where nothing is. KeeperError when a student was quicker: then it is to be looked at again."""
+        incoming = self._homes / INCOMING
+        for path in paths:
+            check(path)
+            try:
+                with Folders(incoming) as came, Folders(self._homes) as homes:
+                    target = _made(came, homes, path)
+                    source, name = came.of(path)
+                    if not _linked(source, target, name):
+                        raise KeeperError(f"{path!r} was made on the active site meanwhile; it is looked at again")
+            except OSError as error:
+                raise KeeperError(
+                    f"{path!r}, which came from the site that returned, gets no place: {error.strerror}"
+                ) from None
+        shutil.rmtree(incoming, ignore_errors=True)
+        self.prepare()
 
 
 def rejoined(config: KeeperConfig, fence_epoch: int) -> bool:
@@ -215,6 +246,31 @@ def unpack(text: str, data: bytes) -> list[Leftover]:
     return [
         Leftover(path, digest, at) for path, (digest, at) in zip(data.split(b"\0") if facts else [], facts, strict=True)
     ]
+
+
+def _linked(source: int, target: int, name: bytes) -> bool:
+    """Whether what came has its name in the target folder now."""
+    try:
+        os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileExistsError:
+        return _digest_at(source, name) == _digest_at(target, name)
+    return True
+
+
+def _made(came: Folders, homes: Folders, path: bytes) -> int:
+    """The folder that a path belongs in, made like the one that came where it is missing."""
+    parts = path.split(b"/")[:-1]
+    for depth in range(1, len(parts) + 1):
+        above = homes.at(parts[: depth - 1])
+        try:
+            os.stat(parts[depth - 1], dir_fd=above, follow_symlinks=False)
+        except FileNotFoundError:
+            like = os.fstat(came.at(parts[:depth]))
+            os.mkdir(parts[depth - 1], 0o700, dir_fd=above)
+            made = homes.at(parts[:depth])
+            os.fchown(made, like.st_uid, like.st_gid)
+            os.fchmod(made, stat.S_IMODE(like.st_mode))
+    return homes.at(parts)
 
 
 def _digests(homes: Path, paths: Iterable[bytes]) -> Iterator[str]:

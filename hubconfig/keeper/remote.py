@@ -40,10 +40,6 @@ class RemoteReceiver:
         """Returns when all homes that arrived are on its disk."""
         self._channel.call("sink.flush", timeout_s=FLUSH_S)
 
-    def open_rejoin(self) -> None:
-        """Asks whether it takes what only this site holds."""
-        self._channel.call("rejoin.open")
-
     def rejoined(self) -> None:
         """It holds everything, and stands by."""
         self._channel.call("sink.rejoined")
@@ -123,6 +119,14 @@ class RemoteStanding:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+
+    def prepare(self) -> None:
+        """As :meth:`.rejoin.LocalStanding.prepare`; KeeperError when that site is not the active one."""
+        self._channel.call("rejoin.open")
+
+    def place(self, paths: Sequence[bytes]) -> None:
+        """As :meth:`.rejoin.LocalStanding.place`."""
+        self._channel.call("rejoin.place", data=b"\0".join(paths), timeout_s=SCAN_S)
 
     def digests(self, paths: Sequence[bytes]) -> list[str]:
         """As :meth:`.rejoin.LocalStanding.digests`."""

@@ -22,6 +22,7 @@ from .errors import KeeperError
 from .homes import Copier, Ends
 from .hub_state import Shipment, finish
 from .keeper import Beats, say
+from .paths import INCOMING
 from .peer import Receiver, Sender
 from .rejoin import LocalReturned, LocalStanding, rejoin, rejoined
 from .remote import RemoteReceiver, RemoteReturned, RemoteSender, RemoteStanding
@@ -200,7 +201,7 @@ class Replication:
             began = time.monotonic()
             request = read_json(self._config.run_path / REQUEST)
             token = str(request["token"]) if request else ""
-            left = 0
+            more = False
             try:
                 now = _key(self._config, self._channel, token)
                 if link is None or cycles is None or key != now:
@@ -212,10 +213,9 @@ class Replication:
                     cycles = Cycles(
                         link.sender.homes, link.copier, link.receiver.take, link.receiver.remove, link.receiver.flush
                     )
-                mark = self._cycle(link, cycles)
-                left = mark.left
+                mark, more = self._cycle(link, cycles)
                 self._tell("homes", "")
-                if request and not left:
+                if request and not more:
                     mark = StateLoop(self._marks).step(link) or mark
                     self._answer(request, {"watermark": asdict(mark)})
                     link = None
@@ -230,16 +230,17 @@ class Replication:
                 if cycles is not None:
                     cycles.close()
                 link = cycles = None
-            self._wait(0 if left else self._config.homes_every_s - (time.monotonic() - began))
+            self._wait(0 if more else self._config.homes_every_s - (time.monotonic() - began))
 
-    def _cycle(self, link: Link, cycles: Cycles) -> Watermark:
+    def _cycle(self, link: Link, cycles: Cycles) -> tuple[Watermark, bool]:
+        """One cycle of homes: the watermark, and whether another one at once would bring more."""
         began = time.monotonic()
         epoch = link.open()
         result, moved = cycles.run()
         mark = self._marks.raised(epoch, link, homes=(result, moved, time.monotonic() - began))
         if not mark.left and not mark.held_by and mark.hub_state_until and link.state.role != "standby":
             self._stands_by(link)
-        return mark
+        return mark, result.more
 
     def _stands_by(self, link: Link) -> None:
         """A fenced receiver holds everything now."""
@@ -270,7 +271,7 @@ class Replication:
                 return
             returned, standing = LocalReturned(self._config, state.epoch), RemoteStanding(self._channel)
             site, epoch, ends = state.site, state.data_epoch, link.here_to_there
-            RemoteReceiver(self._channel).open_rejoin()
+        ends = Ends(ends.source, f"{ends.target}/{INCOMING}", ends.shell)
         plain, beside = rejoin(returned, standing, Copier(ends), site=site, epoch=epoch)
         if plain or beside:
             say(

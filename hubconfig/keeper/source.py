@@ -65,6 +65,8 @@ class Result:
     users: int
     left: int
     """Homes that never arrived as a whole."""
+    more: bool = False
+    """Another cycle at once would bring more."""
     held_by: dict[str, str] = field(default_factory=dict)
 
 
@@ -181,6 +183,7 @@ class HomesSource:
             homes_until=max(0.0, until - slack) if until else 0.0,
             users=len(self._names),
             left=sum(not since for since in self._since.values()),
+            more=any(name not in self._why for name in self._todo),
             held_by=behind,
         )
 

@@ -65,7 +65,7 @@ class Pair:
 
     def settle(self) -> Result:
         result = self.cycle()
-        while result.left:
+        while result.more:
             result = self.cycle()
         return result
 
@@ -131,11 +131,37 @@ def test_a_first_copy_sets_no_watermark_before_every_home_is_there(pair: Pair, m
         (pair.here / f"u{n}").mkdir()
         (pair.here / f"u{n}" / "f").write_text("x")
     results = [pair.cycle()]
-    while results[-1].left:
+    while results[-1].more:
         results.append(pair.cycle())
     assert len(results) > 1
     assert [bool(result.homes_until) for result in results] == [False] * (len(results) - 1) + [True]
     pair.equal()
+
+
+def test_homes_that_come_later_are_copied_without_waiting_for_the_next_cycle(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "WHOLE_MAX", 2)
+    pair.at_work = set()
+    (pair.here / "ada").mkdir()
+    before = pair.settle().homes_until
+    for n in range(20):
+        (pair.here / f"u{n}").mkdir()
+        (pair.here / f"u{n}" / "f").write_text("x")
+    result = pair.cycle()
+    assert result.more
+    assert result.homes_until == before
+    pair.settle()
+    pair.equal()
+
+
+def test_a_home_that_can_never_be_read_asks_for_no_cycle_at_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pair.here / "ada").mkdir()
+    monkeypatch.setattr(
+        scan.Scanner, "look", lambda self, names, **more: {name: PermissionError(13, "denied") for name in names}
+    )
+    result = pair.cycle()
+    assert (result.left, result.more, result.homes_until) == (1, False, 0)
 
 
 def test_a_first_copy_that_was_killed_goes_on_where_it_was(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from hubconfig.keeper import config as configuration
-from hubconfig.keeper.homes import Copier, Ends
+from hubconfig.keeper.errors import KeeperError
+from hubconfig.keeper.homes import Copier, Ends, Outcome
+from hubconfig.keeper.paths import INCOMING
 from hubconfig.keeper.rejoin import Leftover, LocalReturned, LocalStanding, kept_name, pack, rejoin, rejoined, unpack
 from hubconfig.keeper.store import write_json
 from tests.hubconfig.keeper.trees import Student, held
@@ -38,7 +40,7 @@ class Back:
         self.config = configuration.parse(document)
 
     def run(self) -> tuple[int, int]:
-        copier = Copier(Ends(str(self.returned), str(self.active)))
+        copier = Copier(Ends(str(self.returned), str(self.active / INCOMING)))
         return rejoin(LocalReturned(self.config, 4), LocalStanding(self.active), copier, site="cloud", epoch=3)
 
 
@@ -130,13 +132,19 @@ class KilledStanding(LocalStanding):
         self.left -= 1
         return super().digests(paths)
 
+    def place(self, paths: Sequence[bytes]) -> None:
+        if self.left == 0:
+            super().place(paths[: len(paths) // 2])
+            raise Killed
+        super().place(paths)
+
 
 class KilledCopier(Copier):
     """The run is killed when half of the files have been copied."""
 
-    def missing(self, paths):  # type: ignore[no-untyped-def]
+    def plainly(self, paths: Iterable[bytes]) -> Outcome:
         listed = list(paths)
-        super().missing(listed[: len(listed) // 2])
+        super().plainly(listed[: len(listed) // 2])
         raise Killed
 
 
@@ -158,7 +166,7 @@ def test_random_homes_lose_nothing_and_a_killed_run_repeats_into_the_same(tmp_pa
         only = contents(back.returned) - contents(back.active)
         chance = random.Random(seed)
         for kill in range(kills):
-            returned, ends = LocalReturned(back.config, 4), Ends(str(back.returned), str(back.active))
+            returned, ends = LocalReturned(back.config, 4), Ends(str(back.returned), str(back.active / INCOMING))
             standing = KilledStanding(back.active, chance.randrange(3)) if kill % 2 else LocalStanding(back.active)
             copier = Copier(ends) if kill % 2 else KilledCopier(ends)
             try:
@@ -181,6 +189,31 @@ def contents(homes: Path) -> set[tuple[str, bytes]]:
 
 def names_and_contents(home: Path) -> dict[str, object]:
     return {name: fact[4] if fact[0] == "file" else fact[1] for name, fact in held(home).items() if fact[0] != "folder"}
+
+
+def test_a_link_in_a_folders_place_over_there_is_not_followed(back: Back, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write(back.returned / "ada" / "d" / "cron", "* * * * * root id")
+    (back.active / "ada").mkdir()
+    (back.active / "ada" / "d").symlink_to(outside)
+    back.run()
+    assert list(outside.iterdir()) == []
+    assert (back.active / "ada" / "d").is_symlink()
+    assert (back.active / "ada" / "d - cron (kept from cloud, epoch 3, 2016-03-02 10.12.31)").exists()
+    standing = LocalStanding(back.active)
+    write(back.active / INCOMING / "ada" / "d" / "cron", "* * * * * root id")
+    with pytest.raises(KeeperError, match="gets no place"):
+        standing.place([b"ada/d/cron"])
+    assert list(outside.iterdir()) == []
+
+
+def test_a_file_made_meanwhile_is_not_overwritten(back: Back) -> None:
+    write(back.active / "ada" / "f", "made meanwhile")
+    write(back.active / INCOMING / "ada" / "f", "came")
+    with pytest.raises(KeeperError, match="looked at again"):
+        LocalStanding(back.active).place([b"ada/f"])
+    assert (back.active / "ada" / "f").read_text() == "made meanwhile"
 
 
 def test_a_kept_name_fits_into_a_directory_and_tells_the_ending() -> None:

@@ -126,6 +126,36 @@ def test_work_that_only_a_lost_site_had_comes_beside_what_was_done_since(sites: 
         assert kept.read_text() == "written just before the power went"
 
 
+def test_the_same_the_other_way_round(sites: Sites) -> None:
+    sites.copied()
+    sites.hand_over("cloud", "fallback", 2, "t-two")
+    sites.until(lambda: sites.ask("cloud", "status")["role"] == "standby")
+    sites.copied("cloud")
+    cloud, fallback = sites.homes("cloud") / "ada", sites.homes("fallback") / "ada"
+    (fallback / "both.ipynb").write_text("the same at first")
+    sites.copied("cloud")
+    sites.cut()
+    sites.kill("cloud")
+    sites.start("cloud")
+    sites.until(lambda: "No route to host" in sites.log("cloud"))
+    (fallback / "both.ipynb").write_text("written just before the power went")
+    (fallback / "only there.txt").write_text("x")
+    token = "t-three"
+    sites.ask("cloud", "claim", "--epoch", "3", "--token", token, "--by", "test", "--kind", "failback")
+    sites.ask("cloud", "proof", "--epoch", "3", "--token", token, "--how", "admin", "--detail", "power is off")
+    sites.ask("cloud", "promote", "--epoch", "3", "--token", token)
+    (cloud / "both.ipynb").write_text("written after the move")
+    sites.cut(False)
+    sites.until(lambda: sites.ask("fallback", "status")["role"] == "standby")
+    sites.copied()
+    for home in (cloud, fallback):
+        assert (home / "both.ipynb").read_text() == "written after the move"
+        assert (home / "only there.txt").read_text() == "x"
+        (kept,) = home.glob("both (kept from fallback, epoch 2, *).ipynb")
+        assert kept.read_text() == "written just before the power went"
+    assert not list((sites.homes("cloud") / ".semesterhub-incoming").iterdir())
+
+
 def test_a_site_that_is_active_takes_nothing(sites: Sites) -> None:
     sites.copied()
     sites.kill("cloud")

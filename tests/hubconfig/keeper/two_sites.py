@@ -138,7 +138,7 @@ class Sites:
         except FileNotFoundError:
             return {"homes_until": 0, "hub_state_until": 0, "epoch": 0, "seq": 0}
 
-    def until(self, condition: Callable[[], Any], within_s: float = 20) -> Any:
+    def until(self, condition: Callable[[], Any], within_s: float = 60) -> Any:
         """Waits for it; what it came to."""
         end = time.monotonic() + within_s
         while not (found := condition()):
