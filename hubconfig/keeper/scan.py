@@ -177,6 +177,11 @@ class Scanner:
         view.again.update(again, change.large, missed)
         return complete and not missed
 
+    def send_again(self, name: str, since_ns: int) -> None:
+        """Paths that changed after that moment are not relied on, although the home was compared as a whole."""
+        if view := self._views.get(name):
+            view.again.update(path for path, mark in view.marks.items() if changed_ns(mark) >= since_ns)
+
     def sent_large(self, change: Change) -> None:
         """Its large files arrived, as they were at that look. Where one has changed since, the next look tells."""
         if view := self._views.get(change.name):

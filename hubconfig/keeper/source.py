@@ -28,6 +28,8 @@ WHOLE_MAX = 25
 """Homes compared as a whole in one pass: what was copied by then is never begun again."""
 COMPARE_EVERY_S = 86_400
 """Every home is compared as a whole, by content, once in this time; one after the other, spread evenly."""
+CLOCKS_S = 60
+"""By how much the clocks of this machine and of its homes' file server may differ."""
 GAP_S = 120
 """The hub notes activity about once a minute, so users count as active for this long."""
 
@@ -140,7 +142,11 @@ class HomesSource:
                 continue
             complete = self._scanner.sent(change, self._packer.missed)
             if change.whole:
-                continue  # things changed while it was compared; the next look tells
+                # Things changed while it was compared; the next look tells. And a file of the same size may have got other
+                # content and its old time back since all was known to be there.
+                if since := self._since.get(name, 0):
+                    self._scanner.send_again(name, int((since - CLOCKS_S) * 1e9))
+                continue
             if name in gone or not complete:
                 # What went away under its name may be there under another one, so the home is looked at again.
                 self._why[name] = "files in it are renamed faster than they can be copied"
