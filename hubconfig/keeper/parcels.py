@@ -26,6 +26,8 @@ AT_ONCE = 100
 NEW = b".semesterhub-new"
 """Name of a file while it is written. What a student calls so is not copied."""
 FOLDER, FILE, LINK, SAME = "d", "f", "l", "h"
+SQUEEZED, PLAIN = b"z", b"p"
+SAMPLE_BYTES = 16 << 10
 
 
 class Packer:
@@ -60,7 +62,7 @@ class Packer:
                 names.append(path)
                 content.append(data)
         text = json.dumps(facts).encode()
-        return zlib.compress(b"\0".join([text, *names]) + b"\0\0" + b"".join(content), 1)
+        return _squeezed(b"\0".join([text, *names]) + b"\0\0", b"".join(content))
 
     def _content(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> tuple[str, bytes]:
         if stat.S_ISDIR(found.st_mode):
@@ -103,10 +105,20 @@ def sliced(paths: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
         yield tuple(paths[at : at + AT_ONCE])
 
 
+def _squeezed(head: bytes, content: bytes) -> bytes:
+    """Compressed where that is worth it: pictures and archives are not worth the time."""
+    head = zlib.compress(head, 1)
+    sample = content[:SAMPLE_BYTES]
+    worth = len(zlib.compress(sample, 1)) < len(sample) * 0.8
+    body = zlib.compress(content, 1) if worth else content
+    return (SQUEEZED if worth else PLAIN) + len(head).to_bytes(4, "big") + head + body
+
+
 def _listed(parcel: bytes) -> Iterator[tuple[list[object], bytes, bytes]]:
     try:
-        whole = zlib.decompress(parcel)
-        head, _, content = whole.partition(b"\0\0")
+        length = int.from_bytes(parcel[1:5], "big")
+        head = zlib.decompress(parcel[5 : 5 + length]).removesuffix(b"\0\0")
+        content = zlib.decompress(parcel[5 + length :]) if parcel[:1] == SQUEEZED else parcel[5 + length :]
         text, *names = head.split(b"\0")
         facts = json.loads(text)
         at = 0
@@ -138,8 +150,26 @@ def _place(homes: Path, folders: Folders, path: bytes, fact: list[object], data:
         finally:
             os.close(descriptor)
         return
-    with suppress(FileNotFoundError):
-        os.unlink(NEW, dir_fd=folder)  # of a copy that was killed
+    for attempt in range(2):
+        try:
+            _make(homes, folder, kind, int(str(mode)), owner, times, data)
+            break
+        except FileExistsError:
+            if attempt:
+                raise
+            os.unlink(NEW, dir_fd=folder)  # of a copy that was killed
+    if there == stat.S_IFDIR:
+        shutil.rmtree(name, dir_fd=folder)
+    os.rename(NEW, name, src_dir_fd=folder, dst_dir_fd=folder)
+    if kind == SAME:
+        with suppress(FileNotFoundError):
+            os.unlink(NEW, dir_fd=folder)  # rename(2) of one of two names of the same file leaves both
+
+
+def _make(
+    homes: Path, folder: int, kind: object, mode: int, owner: tuple[int, int], times: tuple[int, int], data: bytes
+) -> None:
+    """Makes NEW in a folder."""
     if kind == SAME:
         check(data)
         *parts, last = data.split(b"/")
@@ -156,12 +186,7 @@ def _place(homes: Path, folders: Folders, path: bytes, fact: list[object], data:
             view = memoryview(data)
             while view:
                 view = view[stream.write(view) :]
-            _dress(descriptor, int(str(mode)), owner, times)
-    if there == stat.S_IFDIR:
-        shutil.rmtree(name, dir_fd=folder)
-    os.rename(NEW, name, src_dir_fd=folder, dst_dir_fd=folder)
-    with suppress(FileNotFoundError):
-        os.unlink(NEW, dir_fd=folder)  # rename(2) of one of two names of the same file leaves both
+            _dress(descriptor, mode, owner, times)
 
 
 def check(path: bytes) -> None:

@@ -105,6 +105,8 @@ class HomesSource:
         self._flying: dict[str, Change] = {}
         self._why: dict[str, str] = {}
         self._by_content: set[str] = set()
+        self._new: set[str] = set()
+        """Homes that came since this was made, and have not arrived yet."""
         self._packer = Packer(config.homes_path)
         self._names: list[str] = []
         """Homes there were at the last look. One that has come since is dirty, whoever made it."""
@@ -117,7 +119,8 @@ class HomesSource:
         there = set(self._names)
         marked = working.marked(self._config)
         self._at_work = (self._workers(self._looked_at - GAP_S) | marked) & there
-        for name in (self._at_work | (there - before)) - self._since.keys():
+        self._new = (self._new | (there - before)) & there
+        for name in (self._at_work | self._new) - self._since.keys():
             self._since[name] = self._looked_at
         for name in set(self._since) - there:
             self._drop(name)
@@ -144,7 +147,7 @@ class HomesSource:
             if change.whole:
                 # Things changed while it was compared; the next look tells. And a file of the same size may have got other
                 # content and its old time back since all was known to be there.
-                if since := self._since.get(name, 0):
+                if (since := self._since.get(name, 0)) and name not in self._new:
                     self._scanner.send_again(name, int((since - CLOCKS_S) * 1e9))
                 continue
             if name in gone or not complete:
@@ -158,6 +161,7 @@ class HomesSource:
                 self._why[name] = "a large file of it is being copied"
             else:
                 self._since[name] = change.until
+                self._new.discard(name)
                 if name not in self._at_work:
                     self._drop(name)
         self._looks = {}
@@ -269,6 +273,7 @@ class HomesSource:
 
     def _drop(self, name: str) -> None:
         """This home is not dirty any more."""
+        self._new.discard(name)
         self._since.pop(name, None)
         self._small_until.pop(name, None)
         self._scanner.forget(name)

@@ -152,11 +152,14 @@ def test_homes_that_come_later_are_copied_without_waiting_for_the_next_cycle(
     for n in range(20):
         (pair.here / f"u{n}").mkdir()
         (pair.here / f"u{n}" / "f").write_text("x")
+    monkeypatch.setattr(scan, "SETTLE_NS", 0)
+    calls = watched(pair)
     result = pair.cycle()
     assert result.more
     assert result.homes_until == before
     pair.settle()
     pair.equal()
+    assert not [path for path in asked(calls, "changed") if path.endswith(b"/f")]  # once is enough
 
 
 def test_a_home_that_can_never_be_read_asks_for_no_cycle_at_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
