@@ -23,7 +23,9 @@ except SemesterError as error:
     raise pulumi.RunError(str(error)) from None
 
 if semester.alone:
-    raise pulumi.RunError(f"this semester runs on bare metal alone: ./hub up --stack {pulumi.get_stack()} brings it there by OpenTofu.")
+    raise pulumi.RunError(
+        f"this semester runs on bare metal alone: ./hub up --stack {pulumi.get_stack()} brings it there by OpenTofu."
+    )
 if importlib.util.find_spec(f"components.{semester.cloud}") is None:
     raise pulumi.RunError(f"semesterhub:cloud: {semester.cloud} cannot be deployed yet; `cloud: local` can.")
 

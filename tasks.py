@@ -169,7 +169,11 @@ def load_preview(_context: Context, stack: str = "fa26", copies: int = 10, repea
 
 @task(
     name="sync",
-    help={"homes": "homes of students at work", "files": "files in each", "times": "how many times larger the store becomes"},
+    help={
+        "homes": "homes of students at work",
+        "files": "files in each",
+        "times": "how many times larger the store becomes",
+    },
 )
 def load_sync(_context: Context, homes: int = 200, files: int = 500, times: int = 10) -> None:
     """Measure what copying homes to the other site costs: all, 1% changed, nothing; and the same in a larger store."""
@@ -180,13 +184,18 @@ def load_sync(_context: Context, homes: int = 200, files: int = 500, times: int 
 
 @task(
     name="faults",
-    help={"stack": STACK, "sample": "only so many errors, spread over the run (0: one at every changing call)"},
+    help={
+        "stack": STACK,
+        "sample": "only so many errors, spread over the run (0: one at every changing call)",
+        "only": "only at calls with this in their name, for instance RevokeSecurityGroupEgress",
+        "start": "the number of the first call, to go on with a run that was stopped",
+    },
 )
-def load_faults(_context: Context, stack: str = "fa16", sample: int = 0) -> None:
+def load_faults(_context: Context, stack: str = "fa16", sample: int = 0, only: str = "", start: int = 1) -> None:
     """Offline: an error at every changing call of `up` in turn, and that one more `up` converges and a destroy leaves nothing."""
     from sandbox import drill
 
-    drill.run(stack, sample)
+    drill.run(stack, sample, only=only, start=start)
 
 
 @task(

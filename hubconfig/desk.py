@@ -29,7 +29,9 @@ class StartDesk:
         metrics.export(self.admission, self.cluster)
 
     async def _limit(self) -> int:
-        return self.rules.concurrent_starts or self.rules.concurrent_starts_per_node * await self.cluster.ready_workers()
+        return (
+            self.rules.concurrent_starts or self.rules.concurrent_starts_per_node * await self.cluster.ready_workers()
+        )
 
     def keep_fresh(self) -> None:
         """Starts, once, the loop that renews the queue's limit and the picture of the cluster."""

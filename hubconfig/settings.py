@@ -204,7 +204,9 @@ class KubernetesSettings(_Model):
 
     cloud: Literal["aws", "azure"] = Field(description="Whose identity service gives the token.")
     api_url: str = Field(pattern=r"^https?://\S+$", description="Of the cluster's API server.")
-    ca_certificate: str = Field(min_length=1, description="The API server's certificate authority: PEM, or base64 of it as EKS gives.")
+    ca_certificate: str = Field(
+        min_length=1, description="The API server's certificate authority: PEM, or base64 of it as EKS gives."
+    )
     cluster_name: str = Field(min_length=1, description="EKS wants it in the token.")
     region: str = Field(default="", description="AWS region of the cluster.")
     identity_client_id: str = Field(default="", description="Azure: of the machine's identity, where it has several.")
@@ -215,7 +217,8 @@ class KubernetesSettings(_Model):
     node_taints: dict[str, str] = Field(default_factory=dict, description="Those nodes' taints (NoSchedule).")
     pods_max: int = Field(default=2000, ge=1, description="Fuse: no more pods than this in the namespace.")
     calendar: tuple[NodeStep, ...] = Field(
-        default=(), description="Nodes that placeholder pods bring before a class; empty where the cloud has a calendar."
+        default=(),
+        description="Nodes that placeholder pods bring before a class; empty where the cloud has a calendar.",
     )
 
     @property
@@ -258,7 +261,8 @@ class HubSettings(_Model):
     hub_api_port: int = Field(default=8081, ge=1, le=65535)
     orchestrator: Literal["swarm", "kubernetes"] = "swarm"
     server_role: Literal["worker", "manager"] = Field(
-        default="worker", description="Swarm nodes of this role run students' servers; manager where there is one machine."
+        default="worker",
+        description="Swarm nodes of this role run students' servers; manager where there is one machine.",
     )
     kubernetes: KubernetesSettings | None = None
     courses: tuple[CourseSettings, ...] = Field(min_length=1)

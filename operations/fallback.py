@@ -217,7 +217,9 @@ def _peer_key(stack: str, semester: Semester, last: Mapping[str, Any]) -> str:
         with sites_of(stack, semester) as sites:
             found = str(sites.cloud.status().get("public_key") or known)
         if not found:
-            note(f"the cloud's keeper has no key yet, so nothing is copied: run ./hub fallback.up --stack {stack} again in a minute")
+            note(
+                f"the cloud's keeper has no key yet, so nothing is copied: run ./hub fallback.up --stack {stack} again in a minute"
+            )
         return found
     except (UnreachableError, RefusedError) as away:
         if known:

@@ -77,7 +77,9 @@ def push(registry: Registry, name: str, tell: Callable[[str], None], *, wanted: 
     api, tag = docker_client(PUSH_SILENCE_TIMEOUT_S), built_images.content_hash(name)[:TAG_LENGTH]
     digest = push_image(api, built.image_id, f"{registry.host}/{name}", tag, registry, tell)
     if wanted and digest != wanted:
-        raise UserError(f"the image {name} has another digest than it was pushed with before ({digest}, not {wanted}). Run this again.")
+        raise UserError(
+            f"the image {name} has another digest than it was pushed with before ({digest}, not {wanted}). Run this again."
+        )
     return digest
 
 

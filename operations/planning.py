@@ -56,7 +56,9 @@ def refuse_moves(engine: Pulumi, semester: Semester) -> None:
     changes = moved(deployed, semester) if isinstance(deployed, dict) else ()
     if changes:
         listed = "".join(f"\n  {number}. {change}" for number, change in enumerate(changes, start=1))
-        raise UserError(f"stack '{engine.stack}' is deployed, and this cannot change while it is; nothing was touched.{listed}")
+        raise UserError(
+            f"stack '{engine.stack}' is deployed, and this cannot change while it is; nothing was touched.{listed}"
+        )
 
 
 def lost_homes(semester: Semester, stack: str, events: Sequence[dict[str, Any]]) -> str:

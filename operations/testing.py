@@ -75,6 +75,7 @@ def lint() -> int:
     failed = 0
     checks = (
         ("ruff", ["ruff", "check", "."]),
+        ("ruff format", ["ruff", "format", "--check", "--quiet", "."]),
         ("pyright", ["pyright", "--warnings"]),
         # GitHub's schema, pins, permissions, injections; offline, so it needs no token.
         ("zizmor", ["zizmor", "--offline", "--strict-collection", "--no-progress", "--quiet", ".github/workflows"]),

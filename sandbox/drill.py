@@ -156,7 +156,9 @@ class Drill:
             trial.problems.append(f"the next run failed: {error}")
             return
         if quiet.changed:
-            wanted = [f"{r.op} {r.label}" for r in quiet.resources if r.op not in {"same", "refresh", "read"} and r.custom]
+            wanted = [
+                f"{r.op} {r.label}" for r in quiet.resources if r.op not in {"same", "refresh", "read"} and r.custom
+            ]
             trial.problems.append(f"the preview afterwards wants {', '.join(wanted)}")
 
 
@@ -171,22 +173,35 @@ def pick(points: list[Point], sample: int, seed: int) -> list[Point]:
     return [points[rng.randrange(low, high)] for low, high in itertools.pairwise(edges)]
 
 
-def run(stack: str, sample: int = 0, *, seed: int = 1) -> list[Trial]:
-    """Try the points and print a table. Raises UserError when any of them did not end well; then the offline cloud stays,
-    to look at."""
+def named(points: list[Point], only: str) -> list[Point]:
+    """The points whose call has `only` in its name; UserError when there is none."""
+    found = [point for point in points if only.lower() in point.call.lower()]
+    if not found:
+        names = ", ".join(sorted({point.call for point in points}))
+        raise UserError(f"--only: no changing call has '{only}' in its name; there are {names}")
+    return found
+
+
+def run(stack: str, sample: int = 0, *, only: str = "", start: int = 1, seed: int = 1) -> list[Trial]:
+    """Try the points (from the one numbered `start` on) and print a table. Raises UserError when any of them did not end
+    well; then the offline cloud stays, to look at."""
     WORK_DIR.mkdir(exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix=f"faults-{stack}-", dir=WORK_DIR))
     drill = Drill(stack, root)
     note(f"stack '{stack}': one run that nobody disturbs, to learn its calls")
     every = drill.learn()
-    points = pick(every, sample, seed)
+    if not 1 <= start <= len(every):
+        raise UserError(f"--start: {start} is not possible; allowed: 1 to {len(every)}")
+    points = pick(named(every[start - 1 :], only), sample, seed)
     note(f"{len(points)} of {len(every)} changing calls")
     began = time.monotonic()
     trials = drill.each(points)
     show(trials, len(every), time.monotonic() - began)
     failed = [trial for trial in trials if not trial.ok]
     if failed:
-        raise UserError(f"{len(failed)} of {len(trials)} errors did not end well; the table says why. The cloud is in {root}")
+        raise UserError(
+            f"{len(failed)} of {len(trials)} errors did not end well; the table says why. The cloud is in {root}"
+        )
     shutil.rmtree(root)
     return trials
 

@@ -83,7 +83,13 @@ def parse(text: str) -> tuple[Rule, ...]:
 
 
 _EXAMPLE = '[{"kind": "error", "call": "ec2:CreateSubnet", "nth": 2}]'
-_TYPES: dict[str, tuple[type, ...]] = {"call": (str,), "nth": (int,), "times": (int,), "reads": (int,), "seconds": (int, float)}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "call": (str,),
+    "nth": (int,),
+    "times": (int,),
+    "reads": (int,),
+    "seconds": (int, float),
+}
 
 
 def _rule(item: dict[str, Any]) -> Rule:

@@ -33,7 +33,15 @@ class Shape:
     outputs: tuple[str, ...]
 
 
-_PLAIN: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "Any": ANY, "Asset": ANY, "Archive": ANY}
+_PLAIN: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "Any": ANY,
+    "Asset": ANY,
+    "Archive": ANY,
+}
 
 
 class Sdk:
@@ -54,7 +62,9 @@ class Sdk:
         # Where an input class has the name already, the constructor's is called …InitArgs.
         constructor = f"{kind}InitArgs" if _class(text, f"{kind}InitArgs") else f"{kind}Args"
         schema = self._object(constructor, folder, text)
-        secret = set(re.findall(r'__props__\.__dict__\["(\w+)"\] = None if \w+ is None else pulumi\.Output\.secret', text))
+        secret = set(
+            re.findall(r'__props__\.__dict__\["(\w+)"\] = None if \w+ is None else pulumi\.Output\.secret', text)
+        )
         wire = _wire_names(_class(text, constructor))
         fields = {
             name: replace(field, secret=True) if name in {wire.get(s, s) for s in secret} else field
@@ -96,7 +106,9 @@ class Sdk:
         folder = self._root / module.split("/")[0] if module.split("/")[0] != "index" else self._root
         path = folder / f"{_snake(name)}.py"
         if package != self._name or not path.is_file():
-            raise UnknownTypeError(f"the SDK {self._root.name} has no `{token}` (looked for {path.name} in {folder.name}/)")
+            raise UnknownTypeError(
+                f"the SDK {self._root.name} has no `{token}` (looked for {path.name} in {folder.name}/)"
+            )
         text = path.read_text("utf-8")
         if f"'{token}'" not in text:
             raise UnknownTypeError(f"the SDK {self._root.name} has no `{token}` ({path.name} is about another one)")
@@ -140,7 +152,9 @@ class Sdk:
         return ANY
 
     def _union(self, nodes: list[ast.expr], folder: Path) -> Any:
-        classes = [n for n in nodes if isinstance(n, ast.Constant) and str(n.value).removesuffix("Dict").endswith("Args")]
+        classes = [
+            n for n in nodes if isinstance(n, ast.Constant) and str(n.value).removesuffix("Dict").endswith("Args")
+        ]
         if classes and all(n in classes or "outputs." in str(getattr(n, "value", "")) for n in nodes):
             return self._kind(classes[0], folder)
         if classes:

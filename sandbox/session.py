@@ -115,7 +115,9 @@ def session(
             if result.action == "destroy":
                 left = chosen.inventory(endpoints, facts, state_dir)
                 empty = not left
-                note(f"left in the offline cloud: {', '.join(left)}" if left else "nothing is left in the offline cloud")
+                note(
+                    f"left in the offline cloud: {', '.join(left)}" if left else "nothing is left in the offline cloud"
+                )
 
         try:
             endpoints = emulator.start(state_dir, base)
@@ -140,4 +142,3 @@ def session(
             emulator.stop()
             if empty:
                 shutil.rmtree(state_dir, ignore_errors=True)
-

@@ -66,17 +66,22 @@ class Firewall(pulumi.ComponentResource):
             self._in(
                 f"endpoints-{source_name}", self.endpoints, f"HTTPS of {source_name}", "tcp", (443, 443), source=source
             )
-            self.rules.append(
-                vpc.SecurityGroupEgressRule(
-                    f"{source_name}-out",
-                    security_group_id=source,
-                    description="Packages, git and web pages",
-                    ip_protocol="-1",
-                    cidr_ipv4=EVERYWHERE,
-                    tags=args.scope.tagged(f"{source_name}-out"),
-                    opts=pulumi.ResourceOptions(parent=self),
+            # Not one rule for every protocol: that is the rule EC2 gives each new group and the provider takes away. When taking
+            # it away fails, the provider never tries again, and an equal rule of ours would be refused as a duplicate for good.
+            for protocol in ("tcp", "udp"):
+                self.rules.append(
+                    vpc.SecurityGroupEgressRule(
+                        f"{source_name}-out-{protocol}",
+                        security_group_id=source,
+                        description="Packages, git, web pages, names and time",
+                        ip_protocol=protocol,
+                        from_port=0,
+                        to_port=65535,
+                        cidr_ipv4=EVERYWHERE,
+                        tags=args.scope.tagged(f"{source_name}-out-{protocol}"),
+                        opts=pulumi.ResourceOptions(parent=self),
+                    )
                 )
-            )
         self.register_outputs({"hub": self.hub, "nodes": self.nodes, "homes": self.homes, "endpoints": self.endpoints})
 
     def _swarm(self) -> None:

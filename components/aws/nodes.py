@@ -160,4 +160,6 @@ def encrypted_disk(
 
 def tag_specifications(scope: Scope, part: str) -> list[ec2.LaunchTemplateTagSpecificationArgsDict]:
     """Of what a launch makes: the group tags machines, but not their disks and network interfaces."""
-    return [{"resource_type": kind, "tags": scope.lasting(part)} for kind in ("instance", "volume", "network-interface")]
+    return [
+        {"resource_type": kind, "tags": scope.lasting(part)} for kind in ("instance", "volume", "network-interface")
+    ]

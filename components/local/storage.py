@@ -51,9 +51,7 @@ class Storage(pulumi.ComponentResource):
             {"volume": cluster.id, "path": CLUSTER_PATH, "read_only": False},
             *(
                 {
-                    "volume": resources.Volume(
-                        volume, stack=args.stack, name=volume, purpose=purpose, opts=child
-                    ).id,
+                    "volume": resources.Volume(volume, stack=args.stack, name=volume, purpose=purpose, opts=child).id,
                     "path": path,
                     "read_only": False,
                 }

@@ -44,4 +44,6 @@ def _table(cloud: str, region: str, folder: Path) -> PriceTable:
     used = region if region in regions else next(iter(regions))
     # Through the text: 0.1 in binary is not a tenth of a dollar.
     prices = {key: Decimal(str(price)) for key, price in regions[used].items()}
-    return PriceTable(used, prices, date.fromisoformat(data["as_of"]), str(data["how"]), tuple(data["sources"]), used == region)
+    return PriceTable(
+        used, prices, date.fromisoformat(data["as_of"]), str(data["how"]), tuple(data["sources"]), used == region
+    )

@@ -43,7 +43,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     confirm = subparsers.add_parser("confirm", help="an admin's word that the other site is not active")
     confirm.add_argument("--by", required=True)
     confirm.set_defaults(run=confirm_site)
-    mark = subparsers.add_parser("mark", help="files of these homes were changed by hand: they are copied with the next cycle")
+    mark = subparsers.add_parser(
+        "mark", help="files of these homes were changed by hand: they are copied with the next cycle"
+    )
     mark.add_argument("homes", nargs="+", metavar="HOME")
     mark.set_defaults(run=mark_homes)
     trust = subparsers.add_parser("trust", help="the peer's SSH host key")

@@ -21,7 +21,14 @@ def member(name: str, members: Iterable[str]) -> str | None:
     """The member that an input's name means: the same but for case and plural."""
     by_lower = {m.lower().replace("_", ""): m for m in members}
     low = name.lower()
-    for form in (low, low.removesuffix("s"), low + "s", low.removesuffix("es"), low.removesuffix("ies") + "y", "is" + low):
+    for form in (
+        low,
+        low.removesuffix("s"),
+        low + "s",
+        low.removesuffix("es"),
+        low.removesuffix("ies") + "y",
+        "is" + low,
+    ):
         if form in by_lower:
             return by_lower[form]
     return None
@@ -69,7 +76,13 @@ def _structure(value: Any, shape: Any, at: str, names: Mapping[str, str]) -> Any
 def _plain(value: Any, shape: Any, at: str) -> Any:
     kind = shape.type_name
     if kind == "string":
-        text = json.dumps(value) if isinstance(value, (dict, list)) else str(value).lower() if isinstance(value, bool) else str(value)
+        text = (
+            json.dumps(value)
+            if isinstance(value, (dict, list))
+            else str(value).lower()
+            if isinstance(value, bool)
+            else str(value)
+        )
         if shape.enum and text not in shape.enum:
             raise ConversionError(f"{at}: {text!r} is not possible; allowed are {', '.join(shape.enum)}")
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
@@ -132,12 +145,22 @@ def like(recorded: Any, actual: Any) -> Any:
             return json.dumps(actual)
         if isinstance(actual, bool):
             return str(actual).lower()
-        return actual if actual is None or isinstance(actual, str) else f"{actual:g}" if isinstance(actual, float) else str(actual)
+        return (
+            actual
+            if actual is None or isinstance(actual, str)
+            else f"{actual:g}"
+            if isinstance(actual, float)
+            else str(actual)
+        )
     return actual
 
 
 def _like_map(recorded: Mapping[str, Any], actual: Any) -> Any:
-    if isinstance(actual, list) and all(isinstance(i, Mapping) and {"Key", "Value"} <= set(i) for i in actual) and actual:
+    if (
+        isinstance(actual, list)
+        and all(isinstance(i, Mapping) and {"Key", "Value"} <= set(i) for i in actual)
+        and actual
+    ):
         return {item["Key"]: item["Value"] for item in actual}
     if isinstance(actual, list) and len(actual) == 1:
         actual = actual[0]

@@ -134,7 +134,11 @@ class SpecHandler(Handler):
             raise TableError(f"{self.token}: no id at {self.spec.id!r} in {answer}")
         try:
             shown = self._wait_visible(ctx, scope)
-            more = [u for u in self.spec.updates if u.create and any(inputs.get(name) is not None for name in words(u.inputs))]
+            more = [
+                u
+                for u in self.spec.updates
+                if u.create and any(inputs.get(name) is not None for name in words(u.inputs))
+            ]
             for update in more:
                 self._calls(scope, update.calls)
             if more:

@@ -13,7 +13,11 @@ from sandbox.faults import Fault
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 # Not LimitExceededException: the SDKs take that for throttling and repeat the call.
-_CODES = {"error": ("InjectedFault", 400), "throttle": ("ThrottlingException", 400), "quota": ("ServiceQuotaExceededException", 400)}
+_CODES = {
+    "error": ("InjectedFault", 400),
+    "throttle": ("ThrottlingException", 400),
+    "quota": ("ServiceQuotaExceededException", 400),
+}
 _EC2_CODES = {"throttle": ("RequestLimitExceeded", 503), "quota": ("ResourceLimitExceeded", 400)}
 _QUOTA_TEXT = "You have reached the quota of your account for this kind of resource"
 _NOT_FOUND = {
@@ -62,7 +66,11 @@ def _service(environ: Mapping[str, Any]) -> str:
 def _answer(environ: Mapping[str, Any], code: str, status: int, text: str) -> Answer:
     kind = str(environ.get("CONTENT_TYPE", ""))
     service = _service(environ)
-    if environ.get("HTTP_X_AMZ_TARGET") or "json" in kind or service in {"eks", "backup", "elasticfilesystem", "scheduler"}:
+    if (
+        environ.get("HTTP_X_AMZ_TARGET")
+        or "json" in kind
+        or service in {"eks", "backup", "elasticfilesystem", "scheduler"}
+    ):
         body = json.dumps({"__type": code, "code": code, "message": text, "Message": text}).encode()
         return status, [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code)], body
     inner = f"<Error><Code>{code}</Code><Message>{escape(text)}</Message></Error>"

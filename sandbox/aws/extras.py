@@ -74,7 +74,9 @@ class Extras:
 
     def answer(self, environ: Mapping[str, Any], body: bytes, moto: Moto) -> Answer | None:
         """The answer to a request that is ours, else None."""
-        path = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")).partition("?")[0]
+        path = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")).partition("?")[
+            0
+        ]
         scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", str(environ.get("HTTP_AUTHORIZATION", "")))
         region, service = (scope[1], scope[2]) if scope else ("", "")
         method = environ["REQUEST_METHOD"]
@@ -87,7 +89,9 @@ class Extras:
             return kept if kept is not None else self._with_effects(environ, path, body, region, moto)
         if service == "backup" and (found := re.fullmatch(r"/backup/plans/([^/]+)/selections(?:/([^/]*))?/?", path)):
             return self._selection(method, unquote(found[1]), unquote(found[2] or ""), body)
-        if service == "elasticfilesystem" and (found := re.fullmatch(r"/2015-02-01/file-systems/([^/]+)/backup-policy", path)):
+        if service == "elasticfilesystem" and (
+            found := re.fullmatch(r"/2015-02-01/file-systems/([^/]+)/backup-policy", path)
+        ):
             return self._efs(method, found[1], body)
         if service == "elasticfilesystem" and method == "DELETE":
             found = re.fullmatch(r"/2015-02-01/file-systems/([^/]+)/policy", path)
@@ -125,7 +129,9 @@ class Extras:
         if method == "POST" and re.fullmatch(r"/clusters(/[^/]+/node-groups)?", path):
             name = given["name"] if path == "/clusters" else given["nodegroupName"]
             again = f"{path}/{name}"
-            return moto({**environ, "REQUEST_METHOD": "GET", "PATH_INFO": again, "RAW_URI": again, "REQUEST_URI": again}, b"")
+            return moto(
+                {**environ, "REQUEST_METHOD": "GET", "PATH_INFO": again, "RAW_URI": again, "REQUEST_URI": again}, b""
+            )
         if method == "DELETE" and (found := re.fullmatch(r"/clusters/([^/]+)", path)):
             for place in [p for p in self.kept if p.split("//")[-1].split("/")[0] == found[1]]:
                 del self.kept[place]
@@ -172,7 +178,9 @@ class Extras:
                 key = str(given.get(kind.key, ""))
             if key in things:
                 return _refused(409, "ResourceInUseException", f"{kind.wrap} {key} already exists")
-            name = {"addon": "addonArn", "accessEntry": "accessEntryArn", "association": "associationArn"}.get(kind.wrap)
+            name = {"addon": "addonArn", "accessEntry": "accessEntryArn", "association": "associationArn"}.get(
+                kind.wrap
+            )
             things[key] = {"clusterName": parents[0], **given, "createdAt": STAMP, "modifiedAt": STAMP}
             if kind.wrap == "addon":
                 things[key] |= {"status": "ACTIVE", "health": {"issues": []}}
@@ -187,7 +195,9 @@ class Extras:
         if method == "DELETE":
             gone = things.pop(key)
             return _json(200, {kind.wrap: gone})
-        things[key] |= {name: value for name, value in given.items() if name not in {"clientRequestToken", "resolveConflicts"}}
+        things[key] |= {
+            name: value for name, value in given.items() if name not in {"clientRequestToken", "resolveConflicts"}
+        }
         return _json(200, {kind.wrap: things[key], "update": {"id": "sandbox", "status": "Successful"}})
 
     def _selection(self, method: str, plan: str, key: str, body: bytes) -> Answer:

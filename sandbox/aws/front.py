@@ -226,4 +226,3 @@ def _environ(method: str, path: str, query: str, body: bytes) -> dict[str, Any]:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
-

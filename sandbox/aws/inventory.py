@@ -42,7 +42,7 @@ KINDS: tuple[tuple[str, str, str], ...] = (
     ("kms", "list_aliases", "Aliases[?!starts_with(AliasName, 'alias/aws/')].AliasName"),
     ("backup", "list_backup_plans", "BackupPlansList[].BackupPlanName"),
     ("backup", "list_backup_vaults", "BackupVaultList[].BackupVaultName"),
-    ("route53", "list_hosted_zones", "HostedZones[?Config.Comment!=`\"the campus' own zone\"`].Name"),
+    ("route53", "list_hosted_zones", 'HostedZones[?Config.Comment!=`"the campus\' own zone"`].Name'),
     ("route53", "list_health_checks", "HealthChecks[].Id"),
     ("logs", "describe_log_groups", "logGroups[].logGroupName"),
     ("cloudwatch", "describe_alarms", "MetricAlarms[].AlarmName"),

@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FORMAT = 1
-_IDS = re.compile(rb"\b(?:[a-z]{1,9}-[0-9a-f]{8,17}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|A(?:ROA|IPA|KIA)[A-Z0-9]{16})\b")
+_IDS = re.compile(
+    rb"\b(?:[a-z]{1,9}-[0-9a-f]{8,17}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|A(?:ROA|IPA|KIA)[A-Z0-9]{16})\b"
+)
 _REQUEST_IDS = re.compile(rb"<(RequestId|requestId|RequestID)>[^<]*<|\"requestId\":\s*\"[^\"]*\"", re.IGNORECASE)
 
 

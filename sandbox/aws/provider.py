@@ -59,7 +59,9 @@ class StandIn(Provider):
         fields = self.sdk.provider().schema.fields
         known = {*fields, "version", "pluginDownloadURL", STAND_IN}
         return [
-            CheckFailure(name, f"the provider aws takes no `{name}`.") for name in news if name not in known and not name.startswith("__")
+            CheckFailure(name, f"the provider aws takes no `{name}`.")
+            for name in news
+            if name not in known and not name.startswith("__")
         ]
 
     def configure(self, config: Mapping[str, Any]) -> None:
@@ -67,10 +69,14 @@ class StandIn(Provider):
         self.settings.region = self.api.region = str(config.get("region") or "us-east-1")
         tags = nested(config.get("defaultTags")) or {}
         self.settings.default_tags |= {str(k): str(v) for k, v in (tags.get("tags") or {}).items()}
-        self.api.account = str(json.loads(os.environ.get("SEMESTERHUB_SANDBOX_STACK") or "{}").get("account") or "123456789012")
+        self.api.account = str(
+            json.loads(os.environ.get("SEMESTERHUB_SANDBOX_STACK") or "{}").get("account") or "123456789012"
+        )
         allowed = nested(config.get("allowedAccountIds")) or []
         if allowed and self.api.account not in allowed:
-            raise ProviderError(f"AWS account ID not allowed: {self.api.account} (allowedAccountIds: {', '.join(allowed)})")
+            raise ProviderError(
+                f"AWS account ID not allowed: {self.api.account} (allowedAccountIds: {', '.join(allowed)})"
+            )
 
     def mark(self) -> Mapping[str, Any]:
         """So that no official plugin takes this for a stack of its own (operations/state.py)."""

@@ -23,7 +23,12 @@ def wanted_image(call: str, body: bytes) -> str:
     """The dated Ubuntu build that a DescribeImages asks for by its name, else ""."""
     if call != "ec2:DescribeImages":
         return ""
-    values = [v for name, found in parse_qs(body.decode("utf-8", "replace")).items() if name.startswith("Filter") for v in found]
+    values = [
+        v
+        for name, found in parse_qs(body.decode("utf-8", "replace")).items()
+        if name.startswith("Filter")
+        for v in found
+    ]
     return next((v for v in values if _UBUNTU.fullmatch(v)), "")
 
 
@@ -53,7 +58,9 @@ def make_zone(account: str, name: str) -> None:
         backend.create_hosted_zone(f"{name}.", private_zone=False, comment="the campus' own zone")
 
 
-def after_eks(account: str, region: str, method: str, path: str, given: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+def after_eks(
+    account: str, region: str, method: str, path: str, given: Mapping[str, Any], before: Mapping[str, Any]
+) -> None:
     """What EKS makes, changes and takes away beside the thing that was asked for. `before`: the thing before a change."""
     if method == "POST" and path == "/clusters":
         _cluster_group(account, region, str(given["name"]))

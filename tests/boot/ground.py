@@ -64,7 +64,9 @@ def certificates(folder: Path, names: list[str]) -> None:
         return builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(end)
 
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca = build("stand-in", ca_key, "stand-in").add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    ca = build("stand-in", ca_key, "stand-in").add_extension(
+        x509.BasicConstraints(ca=True, path_length=0), critical=True
+    )
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
     server = build("services", key, "stand-in").add_extension(alternatives, critical=False)
     pem = serialization.Encoding.PEM
@@ -153,14 +155,21 @@ class Ground:
 
 
 @contextmanager
-def ground(folder: Path, image: str, services: list[str], metadata: Mapping[str, str], client_id: str) -> Iterator[Ground]:
+def ground(
+    folder: Path, image: str, services: list[str], metadata: Mapping[str, str], client_id: str
+) -> Iterator[Ground]:
     """A ground with a free network of its own; nothing of it is left afterwards."""
     name = f"boottest-{secrets.token_hex(3)}"
     certificates(folder, services)
     made = Ground(name, "", folder, image, services)
     try:
         made.subnet = _network(name)
-        settings = {"certificate": "/srv/server.pem", "key": "/srv/server.key", "metadata": dict(metadata), "client_id": client_id}
+        settings = {
+            "certificate": "/srv/server.pem",
+            "key": "/srv/server.key",
+            "metadata": dict(metadata),
+            "client_id": client_id,
+        }
         (folder / "standin.json").write_text(json.dumps(settings))
         start = (
             f"ip address add {standin.METADATA_HOST}/32 dev eth0 && "
@@ -198,7 +207,11 @@ def _network(name: str) -> str:
         third = secrets.randbelow(250)
         candidate = ipaddress.ip_network(f"10.213.{third}.0/24")
         made = subprocess.run(
-            ["docker", "network", "create", "--subnet", str(candidate), name], capture_output=True, text=True, timeout=60, check=False
+            ["docker", "network", "create", "--subnet", str(candidate), name],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         if made.returncode == 0:
             return f"10.213.{third}"

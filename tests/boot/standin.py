@@ -25,7 +25,11 @@ from typing import Any
 
 METADATA_HOST = "169.254.169.254"
 ROLE = "semesterhub-node"
-CREDENTIALS = {"AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "an-example-of-a-secret-key", "Token": "session/token+="}
+CREDENTIALS = {
+    "AccessKeyId": "ASIAEXAMPLE",
+    "SecretAccessKey": "an-example-of-a-secret-key",
+    "Token": "session/token+=",
+}
 DISABLED = "(a version of a secret that is disabled)"
 REGISTRY_PASSWORD = "a-password-of-the-registry"
 AZURE_REGISTRY_USER = "00000000-0000-0000-0000-000000000000"
@@ -146,7 +150,9 @@ class StandIn:
             if request.parameters.get("client_id") != self.client_id:
                 return reply(400, {"error": "invalid_request", "error_description": "Identity not found"})
             audience = AUDIENCES.get(request.parameters.get("resource", ""))
-            return reply(200, {"access_token": jwt(audience)}) if audience else reply(400, {"error": "invalid_resource"})
+            return (
+                reply(200, {"access_token": jwt(audience)}) if audience else reply(400, {"error": "invalid_resource"})
+            )
         if request.path == "/metadata/instance/compute/name":
             return reply(200, b"workers_3")
         if request.path == "/metadata/scheduledevents":
@@ -217,7 +223,9 @@ class StandIn:
         return self.registry(request)
 
 
-def serve(stand_in: StandIn, address: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None) -> ThreadingHTTPServer:
+def serve(
+    stand_in: StandIn, address: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
+) -> ThreadingHTTPServer:
     """Answers in threads until `shutdown`."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -256,7 +264,9 @@ def forward_to(port: int) -> Callable[[Request], Reply]:
     def registry(request: Request) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         headers = {"Accept": request.headers.get("accept", "*/*")}
-        connection.request(request.method, request.path + (f"?{request.query}" if request.query else ""), headers=headers)
+        connection.request(
+            request.method, request.path + (f"?{request.query}" if request.query else ""), headers=headers
+        )
         answer = connection.getresponse()
         data = answer.read()
         kept = ("Content-Type", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Content-Length")

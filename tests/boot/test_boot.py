@@ -91,7 +91,12 @@ def semester(stack: str) -> Semester:
 
 
 def with_a_client_secret(read: Semester) -> Semester:
-    values = {"kind": "google", "client_id": "id", "client_secret": {"secure": "v1:x"}, "hosted_domain": ("example.edu",)}
+    values = {
+        "kind": "google",
+        "client_id": "id",
+        "client_secret": {"secure": "v1:x"},
+        "hosted_domain": ("example.edu",),
+    }
     return read.model_copy(update={"authenticator": GoogleAuthenticator.model_validate(values)})
 
 
@@ -113,7 +118,9 @@ def sites(here: Ground) -> dict[str, Site]:
         ),
         "azure": Site("azure", "sp16", ACR, f"keyvault:https://{VAULT}", f"https://{BLOBS}/bundle/current.json", 20, semester("sp16")),
     }  # fmt: skip
-    here.control(secrets={"/semesterhub/fa16/oauth_client_secret": "of-the-oauth-client", "join-token": standin.DISABLED})
+    here.control(
+        secrets={"/semesterhub/fa16/oauth_client_secret": "of-the-oauth-client", "join-token": standin.DISABLED}
+    )
     for cloud, site in made.items():
         site.hub = here.machine(f"{cloud}-hub", site.first_host, site.user_data(here, "hub"))
         site.worker = here.machine(f"{cloud}-worker", site.first_host + 1, site.user_data(here, "worker"))
@@ -170,13 +177,17 @@ def test_the_hub_answers_over_tls(here: Ground, sites: dict[str, Site], cloud: s
         f"context = ssl.create_default_context(cafile='{authority}')\n"
         f"print(urllib.request.urlopen('https://{site.semester.domain}/hub/health', context=context, timeout=10).status)\n"
     )
-    here.sh(site.hub, f"grep -q {site.semester.domain} /etc/hosts || echo 127.0.0.1 {site.semester.domain} >> /etc/hosts")
+    here.sh(
+        site.hub, f"grep -q {site.semester.domain} /etc/hosts || echo 127.0.0.1 {site.semester.domain} >> /etc/hosts"
+    )
 
     def healthy() -> bool:
         return here.sh(site.hub, f'python3 -c "{code}"', check=False) == "200"
 
     def why() -> str:
-        return here.sh(site.hub, "docker ps -a; docker logs --tail 20 hub 2>&1; semesterhub-node follow 2>&1", check=False)
+        return here.sh(
+            site.hub, "docker ps -a; docker logs --tail 20 hub 2>&1; semesterhub-node follow 2>&1", check=False
+        )
 
     until(healthy, 180, why)
     assert json.loads(here.sh(site.hub, "semesterhub-node bundle-status"))["healthy"] is True
@@ -193,7 +204,9 @@ def test_every_request_to_aws_is_signed_as_botocore_signs(here: Ground, sites: d
     assert all(signature_by_botocore(request) == request.headers["authorization"] for request in signed)
 
 
-def test_a_worker_that_its_cloud_takes_away_is_drained_first_and_the_cloud_is_told(here: Ground, sites: dict[str, Site]) -> None:
+def test_a_worker_that_its_cloud_takes_away_is_drained_first_and_the_cloud_is_told(
+    here: Ground, sites: dict[str, Site]
+) -> None:
     for site in sites.values():
         image = here.sh(site.worker, "docker images --digests --format '{{.Repository}}@{{.Digest}}'")
         labels = "--label semesterhub.user=ada --container-label semesterhub.user=ada"
@@ -204,22 +217,39 @@ def test_a_worker_that_its_cloud_takes_away_is_drained_first_and_the_cloud_is_to
         )
     for site in sites.values():
         until(lambda site=site: here.sh(site.worker, "docker ps -q --filter label=semesterhub.user"), 60)
-    event = {"EventId": "e-1", "EventType": "Terminate", "Resources": ["workers_3"], "EventStatus": "Scheduled", "NotBefore": ""}
+    event = {
+        "EventId": "e-1",
+        "EventType": "Terminate",
+        "Resources": ["workers_3"],
+        "EventStatus": "Scheduled",
+        "NotBefore": "",
+    }
     here.control(metadata={"autoscaling/target-lifecycle-state": "Terminated"}, events=[event])
 
     def left(site: Site) -> bool:
         return set(nodes(here, site)) == {site.hub}
 
     for site in sites.values():
-        until(lambda site=site: left(site), 120, lambda site=site: here.sh(site.hub, "docker node ls; docker service ls", check=False))
+        until(
+            lambda site=site: left(site),
+            120,
+            lambda site=site: here.sh(site.hub, "docker node ls; docker service ls", check=False),
+        )
         assert here.sh(site.hub, "docker service ls -q") == ""
 
     def told() -> bool:
-        completed = [request.form for request in here.requests() if request.form.get("Action") == "CompleteLifecycleAction"]
+        completed = [
+            request.form for request in here.requests() if request.form.get("Action") == "CompleteLifecycleAction"
+        ]
         return bool(completed) and here.control()["events"] == []
 
     until(told, 90)
-    completed = next(request.form for request in here.requests() if request.form.get("Action") == "CompleteLifecycleAction")
-    assert completed["AutoScalingGroupName"] == "semesterhub-fa16-workers" and completed["InstanceId"] == METADATA["instance-id"]
+    completed = next(
+        request.form for request in here.requests() if request.form.get("Action") == "CompleteLifecycleAction"
+    )
+    assert (
+        completed["AutoScalingGroupName"] == "semesterhub-fa16-workers"
+        and completed["InstanceId"] == METADATA["instance-id"]
+    )
     for site in sites.values():
         assert here.sh(site.worker, "docker info --format '{{.Swarm.LocalNodeState}}'") == "inactive"

@@ -94,7 +94,9 @@ def test_every_module_that_a_machine_carries_finds_the_others(role: str, cloud: 
     names = sorted(path.stem for path in (tmp_path / "usr/local/lib/semesterhub/node_agent").glob("*.py"))
     code = f"import importlib, sys; sys.path.insert(0, {str(tmp_path / 'usr/local/lib/semesterhub')!r})\n"
     code += "\n".join(f"importlib.import_module('node_agent.{name}')" for name in names if name != "__main__")
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert {"aws", "azure"} & set(names) == {cloud} - {"local"}
 
@@ -147,7 +149,9 @@ class Thing:
         return "# no comment"
 '''
     lean = cloud_init.lean(source)
-    assert lean == '''TEXT = """\\
+    assert (
+        lean
+        == '''TEXT = """\\
 one
 
 # two
@@ -159,3 +163,4 @@ class Thing:
     def work(self):  # stays
         return "# no comment"
 '''
+    )

@@ -122,7 +122,9 @@ def test_the_keeper_reads_the_configuration_that_is_rendered_for_it() -> None:
 
 def test_no_secret_value_is_in_the_bundle() -> None:
     text = "".join(bundle("demo", DEMO, PLAN, IMAGES))
-    assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][2]["secret_env"] == {"CONFIGPROXY_AUTH_TOKEN": "proxy_token"}
+    assert json.loads(bundle("demo", DEMO, PLAN, IMAGES)[1])["containers"][2]["secret_env"] == {
+        "CONFIGPROXY_AUTH_TOKEN": "proxy_token"
+    }
     assert "password" not in text.replace("admin_password", "").replace("student_password", "")
 
 
@@ -147,7 +149,9 @@ def test_a_clouds_machines_follow_one_object_with_all_they_need() -> None:
 
 
 def test_a_provider_with_a_client_secret_has_it_fetched_from_the_store_and_nowhere_else() -> None:
-    google = GoogleAuthenticator(kind="google", client_id="id", client_secret={"secure": "v1:x"}, hosted_domain=("example.edu",))
+    google = GoogleAuthenticator(
+        kind="google", client_id="id", client_secret={"secure": "v1:x"}, hosted_domain=("example.edu",)
+    )
     document = in_a_cloud(authenticator=google)
     assert document["bundle"]["store_secrets"] == ["oauth_client_secret"]
     assert document["bundle"]["containers"][1]["secret_files"] == ["oauth_client_secret"]
@@ -171,7 +175,9 @@ def test_with_kubernetes_the_hub_knows_its_cluster_and_has_no_docker_socket(stac
     sockets = {c["name"] for c in document["bundle"]["containers"] if "docker.sock" in json.dumps(c)}
     assert sockets == {"keeper"} and document["bundle"]["worker_images"] == []
     cluster = json.loads(document["settings"])["kubernetes"]
-    assert cluster["ca_certificate"] == found["ca_certificate"] and cluster["cluster_cidr"] == str(semester.network.cidr)
+    assert cluster["ca_certificate"] == found["ca_certificate"] and cluster["cluster_cidr"] == str(
+        semester.network.cidr
+    )
     assert cluster["pods_max"] >= planned.peak_servers
     assert bool(cluster["calendar"]) == (semester.cloud == "azure")
     assert cluster["node_taints"] == {"hub.jupyter.org/dedicated": "user"}

@@ -74,7 +74,9 @@ def demo() -> Iterator[tuple[Recorder, dict[str, Any]]]:
     yield declare(DEMO)
 
 
-def test_the_demo_is_one_network_six_volumes_one_hub_vm_and_the_planned_workers(demo: tuple[Recorder, dict[str, Any]]) -> None:
+def test_the_demo_is_one_network_six_volumes_one_hub_vm_and_the_planned_workers(
+    demo: tuple[Recorder, dict[str, Any]],
+) -> None:
     recorder, _ = demo
     assert {n: i["cidr"] for n, i in recorder.of_type("Network").items()} == {"network": "10.88.0.0/24"}
     assert set(recorder.of_type("Volume")) == {"homes", "cluster", "hub-state", "hub-secrets", "hub-engine", "registry"}
@@ -90,10 +92,14 @@ def test_only_homes_are_retained_and_every_machine_mounts_them(demo: tuple[Recor
     recorder, _ = demo
     assert [n for n, v in recorder.of_type("Volume").items() if v["retain"]] == ["homes"]
     for machine in recorder.of_type("Machine").values():
-        assert ("semesterhub-demo-homes", "/srv/semesterhub/homes") in {(m["volume"], m["path"]) for m in machine["mounts"]}
+        assert ("semesterhub-demo-homes", "/srv/semesterhub/homes") in {
+            (m["volume"], m["path"]) for m in machine["mounts"]
+        }
 
 
-def test_workers_see_no_secret_of_the_hub_and_cannot_change_the_join_token(demo: tuple[Recorder, dict[str, Any]]) -> None:
+def test_workers_see_no_secret_of_the_hub_and_cannot_change_the_join_token(
+    demo: tuple[Recorder, dict[str, Any]],
+) -> None:
     for name, machine in demo[0].of_type("Machine").items():
         mounts = {m["volume"].removeprefix("semesterhub-demo-"): m["read_only"] for m in machine["mounts"]}
         if name == "hub-vm":
@@ -127,11 +133,18 @@ def test_the_hub_gets_settings_by_digest_and_its_passwords_as_secrets(demo: tupl
 
 
 def test_a_client_secret_reaches_the_hub_as_a_secret_file_and_nothing_else() -> None:
-    values = {"kind": "google", "client_id": "id", "client_secret": {"secure": "v1:x"}, "hosted_domain": ("example.edu",)}
+    values = {
+        "kind": "google",
+        "client_id": "id",
+        "client_secret": {"secure": "v1:x"},
+        "hosted_domain": ("example.edu",),
+    }
     name = "semesterhub:authenticator"
     pulumi.runtime.set_all_config({name: json.dumps({**values, "client_secret": "the-client-secret"})}, [name])
     try:
-        recorder, outputs = declare(DEMO.model_copy(update={"authenticator": GoogleAuthenticator.model_validate(values)}))
+        recorder, outputs = declare(
+            DEMO.model_copy(update={"authenticator": GoogleAuthenticator.model_validate(values)})
+        )
     finally:
         pulumi.runtime.set_all_config({})
     deployment = recorder.of_type("HubDeployment")["hub"]
@@ -157,7 +170,9 @@ def test_a_larger_class_only_adds_a_worker(demo: tuple[Recorder, dict[str, Any]]
     larger, _ = declare(DEMO.model_copy(update={"courses": (DEMO.courses[0].model_copy(update={"students": 60}),)}))
     before, after = demo[0].resources, larger.resources
     assert set(after) - set(before) == {"worker-3"}
-    assert {name for name in before if json.dumps(before[name], sort_keys=True) != json.dumps(after[name], sort_keys=True)} == set()
+    assert {
+        name for name in before if json.dumps(before[name], sort_keys=True) != json.dumps(after[name], sort_keys=True)
+    } == set()
 
 
 def test_no_password_and_no_join_token_is_in_any_user_data(demo: tuple[Recorder, dict[str, Any]]) -> None:

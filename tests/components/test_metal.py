@@ -73,7 +73,16 @@ def test_the_machine_files_hold_no_secret_and_run_any_dockerd() -> None:
         ("peer", ["exec", "-i", "keeper", "python3", "-m", "hubconfig.keeper", "peer"]),
         (
             "rsync --server -e.LsfxCIvu . /srv/x; rm -rf /",
-            ["exec", "-i", "keeper", "python3", "-m", "hubconfig.keeper", "peer-rsync", "rsync --server -e.LsfxCIvu . /srv/x; rm -rf /"],
+            [
+                "exec",
+                "-i",
+                "keeper",
+                "python3",
+                "-m",
+                "hubconfig.keeper",
+                "peer-rsync",
+                "rsync --server -e.LsfxCIvu . /srv/x; rm -rf /",
+            ],
         ),
         ("sh", None),
         ("peer; sh", None),

@@ -41,7 +41,11 @@ def verdict(rules: list[str], **packet: Any) -> str:
                 continue
             if option == "-m":
                 continue
-            given = packet.get({"-i": "i", "-o": "o", "-s": "s", "-d": "d", "-p": "p", "--dport": "dport", "--ctstate": "state"}[option])
+            given = packet.get(
+                {"-i": "i", "-o": "o", "-s": "s", "-d": "d", "-p": "p", "--dport": "dport", "--ctstate": "state"}[
+                    option
+                ]
+            )
             if option in ("-s", "-d"):
                 hit = given is not None and ipaddress.ip_address(given) in ipaddress.ip_network(value)
             elif option == "--ctstate":
@@ -73,7 +77,9 @@ STUDENT = {"i": "docker0", "o": "eth0", "s": "172.30.0.5", "state": "NEW", "p": 
         ({"i": "eth0", "o": "docker0", "s": "10.88.0.12", "d": "172.30.0.5", "p": "tcp", "dport": 8888, "state": "ESTABLISHED"}, "RETURN"),
     ],
 )  # fmt: skip
-def test_students_reach_the_hub_api_and_the_internet_and_only_the_hub_reaches_them(packet: dict[str, Any], expected: str) -> None:
+def test_students_reach_the_hub_api_and_the_internet_and_only_the_hub_reaches_them(
+    packet: dict[str, Any], expected: str
+) -> None:
     assert verdict(firewall.forward_rules(node()), **packet) == expected
 
 
@@ -153,7 +159,13 @@ def container(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     settings = tmp_path / "settings.json"
     if not settings.exists():
         settings.write_text("{}")
-    return {"name": "hub", "image": "r/hub@sha256:aa", "files": [str(settings)], "secret_env": {"T": "proxy_token"}, **changes}
+    return {
+        "name": "hub",
+        "image": "r/hub@sha256:aa",
+        "files": [str(settings)],
+        "secret_env": {"T": "proxy_token"},
+        **changes,
+    }
 
 
 def test_a_container_restarts_when_its_description_its_files_or_its_secrets_change(tmp_path: Path) -> None:
@@ -169,7 +181,9 @@ def test_a_container_restarts_when_its_description_its_files_or_its_secrets_chan
 
 
 def test_secrets_reach_a_container_by_name_only(tmp_path: Path) -> None:
-    arguments = bundle.run_arguments(container(tmp_path, mounts=[{"source": "/a", "target": "/b", "read_only": True}]), "mark")
+    arguments = bundle.run_arguments(
+        container(tmp_path, mounts=[{"source": "/a", "target": "/b", "read_only": True}]), "mark"
+    )
     assert arguments[arguments.index("--env") + 1] == "T"
     assert "/a:/b:ro" in arguments
     assert arguments[-1] == "r/hub@sha256:aa"

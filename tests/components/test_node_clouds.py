@@ -54,7 +54,9 @@ class World:
 
     def all_signed_right(self) -> bool:
         signed = [request for request in self.stand_in.requests if "authorization" in request.headers]
-        return bool(signed) and all(signature_by_botocore(request) == request.headers["authorization"] for request in signed)
+        return bool(signed) and all(
+            signature_by_botocore(request) == request.headers["authorization"] for request in signed
+        )
 
 
 @pytest.fixture
@@ -201,7 +203,9 @@ def test_aws_lifecycle_is_noticed_prolonged_and_completed(world: World) -> None:
 
 def test_a_spot_instance_has_two_minutes_less_the_time_to_stop_servers(world: World) -> None:
     end = datetime.now(UTC) + timedelta(seconds=120)
-    world.stand_in.metadata["spot/instance-action"] = json.dumps({"action": "terminate", "time": end.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    world.stand_in.metadata["spot/instance-action"] = json.dumps(
+        {"action": "terminate", "time": end.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    )
     notice = world.aws().notice()
     assert notice is not None and notice.id == "spot" and 85 <= notice.wait_s <= 90
     world.aws().gone(notice)
@@ -210,7 +214,13 @@ def test_a_spot_instance_has_two_minutes_less_the_time_to_stop_servers(world: Wo
 
 def event(kind: str, in_s: float | None, resources: list[str]) -> dict[str, Any]:
     start = format_datetime(datetime.now(UTC) + timedelta(seconds=in_s), usegmt=True) if in_s is not None else ""
-    return {"EventId": f"e-{kind}", "EventType": kind, "Resources": resources, "EventStatus": "Scheduled", "NotBefore": start}
+    return {
+        "EventId": f"e-{kind}",
+        "EventType": kind,
+        "Resources": resources,
+        "EventStatus": "Scheduled",
+        "NotBefore": start,
+    }
 
 
 @pytest.mark.parametrize(
@@ -236,7 +246,10 @@ def test_azure_events_of_this_machine_are_noticed(
 
 
 def test_azure_may_begin_at_once_when_the_machine_is_empty(world: World) -> None:
-    world.stand_in.events = [event("Terminate", 300, ["workers_3"]), event("Terminate", 300, ["workers_1"]) | {"EventId": "other"}]
+    world.stand_in.events = [
+        event("Terminate", 300, ["workers_3"]),
+        event("Terminate", 300, ["workers_1"]) | {"EventId": "other"},
+    ]
     notice = world.azure().notice()
     assert notice is not None
     world.azure().gone(notice)

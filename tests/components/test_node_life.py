@@ -60,7 +60,9 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def commands_that_mount(monkeypatch: pytest.MonkeyPatch, where: Path, answers: dict[str, str | Exception] | None = None) -> Commands:
+def commands_that_mount(
+    monkeypatch: pytest.MonkeyPatch, where: Path, answers: dict[str, str | Exception] | None = None
+) -> Commands:
     commands = Commands(answers)
 
     def run(*command: str, **more: Any) -> str:
@@ -76,7 +78,10 @@ def test_homes_come_over_tls_and_docker_waits_for_them(disk: Path, monkeypatch: 
     commands_that_mount(monkeypatch, disk / "homes")
     disks.mount_homes(node(cloud="aws", homes=HOMES))
     tls = (disk / "tls.conf").read_text()
-    assert "connect = fs-0abc.efs.us-west-2.amazonaws.com:2049" in tls and "checkHost = fs-0abc.efs.us-west-2.amazonaws.com" in tls
+    assert (
+        "connect = fs-0abc.efs.us-west-2.amazonaws.com:2049" in tls
+        and "checkHost = fs-0abc.efs.us-west-2.amazonaws.com" in tls
+    )
     assert "verifyChain = yes" in tls and "accept = 127.0.0.1:20049" in tls
     unit = (disk / "units" / disks.unit_name(disk / "homes")).read_text()
     assert "What=127.0.0.1:/\n" in unit and "RequiredBy=docker.service" in unit and "Before=docker.service" in unit
@@ -107,7 +112,10 @@ def test_an_empty_disk_is_made_a_file_system_once(disk: Path, monkeypatch: pytes
 
 def test_the_stacks_own_disk_is_mounted_as_it_is(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disks, "find_device", lambda _pattern: "/dev/nvme1n1")
-    answers: dict[str, str | Exception] = {"blkid -o value -s LABEL": "semesterhub\n", "blkid -o value -s UUID": "u-1\n"}
+    answers: dict[str, str | Exception] = {
+        "blkid -o value -s LABEL": "semesterhub\n",
+        "blkid -o value -s UUID": "u-1\n",
+    }
     commands = commands_that_mount(monkeypatch, disk / "state", answers)
     disks.mount_state(node("hub", **STATE))
     assert not any(line.startswith("mkfs") for line in commands.run)
@@ -190,7 +198,9 @@ def test_images_that_never_come_end_in_the_registrys_words(monkeypatch: pytest.M
         images.pull(node(registry="r"), ["r/a@sha256:1"], 60)
 
 
-def test_the_registrys_password_is_piped_and_its_folder_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_registrys_password_is_piped_and_its_folder_is_gone_afterwards(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     seen: dict[str, Any] = {}
 
     def docker(*words: str, stdin: str = "", **_: Any) -> str:
@@ -247,7 +257,9 @@ HUB = {"cloud": "aws", "bundle": "s3://b/bundle/current.json"}
 DOCUMENT = {"settings": "{}\n", "bundle": {"revision": "1", "containers": [], "store_secrets": ["oauth_client_secret"]}}
 
 
-def test_the_hub_vm_converges_to_what_was_written(hub_vm: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_vm_converges_to_what_was_written(
+    hub_vm: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(None, {"oauth_client_secret": "s3cret"})
     monkeypatch.setattr(follow, "cloud_of", lambda _node: store)
     assert "nobody has written" in str(follow.once(node("hub", **HUB))["waiting"])
@@ -281,12 +293,16 @@ def test_a_worker_pulls_what_the_newest_bundle_names(hub_vm: list[Any], monkeypa
     assert pulled == ["r/student@sha256:9"] and hub_vm == []
 
 
-def test_a_worker_joins_only_when_the_bundle_and_its_images_are_there(hub_vm: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_joins_only_when_the_bundle_and_its_images_are_there(
+    hub_vm: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, pulled = Store(None, {}), []
     clock = FakeClock(monkeypatch, follow)
 
     def fetch(_address: str, etag: str) -> tuple[str, str] | None:
-        store.document = {"settings": "", "bundle": {"worker_images": ["r/student@sha256:9"]}} if clock.now >= 60 else None
+        store.document = (
+            {"settings": "", "bundle": {"worker_images": ["r/student@sha256:9"]}} if clock.now >= 60 else None
+        )
         return Store.fetch(store, _address, etag)
 
     def pull(_node: Any, references: list[str]) -> None:
@@ -301,7 +317,9 @@ def test_a_worker_joins_only_when_the_bundle_and_its_images_are_there(hub_vm: li
     assert pulled == ["r/student@sha256:9"] and 120 <= clock.now < 160
     clock.now, store.document = -1e9, None
     with pytest.raises(AgentError, match="manifest unknown"):
-        monkeypatch.setattr(store, "fetch", lambda *_: ('"1"', json.dumps({"settings": "", "bundle": {"worker_images": ["x"]}})))
+        monkeypatch.setattr(
+            store, "fetch", lambda *_: ('"1"', json.dumps({"settings": "", "bundle": {"worker_images": ["x"]}}))
+        )
         follow.first_images(node(**HUB))
 
 
@@ -331,7 +349,9 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     return commands
 
 
-def test_a_worker_asks_waits_for_its_students_and_ends_the_cloud_s_wait(worker: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_asks_waits_for_its_students_and_ends_the_cloud_s_wait(
+    worker: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock, cloud = FakeClock(monkeypatch, leave), Cloud()
     monkeypatch.setattr(leave, "servers_here", lambda: 3 if clock.now < 200 else 0)
     leave.leave(node(cloud="aws"), cloud, Notice("lifecycle", 600, "goodbye"))
@@ -340,14 +360,18 @@ def test_a_worker_asks_waits_for_its_students_and_ends_the_cloud_s_wait(worker: 
     assert 205 <= clock.now <= 225 and cloud.heartbeats == 3 and cloud.ended == 1
 
 
-def test_an_empty_worker_stays_until_nobody_can_be_sent_to_it_any_more(worker: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_worker_stays_until_nobody_can_be_sent_to_it_any_more(
+    worker: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock, cloud = FakeClock(monkeypatch, leave), Cloud()
     monkeypatch.setattr(leave, "servers_here", lambda: 0)
     leave.leave(node(cloud="aws"), cloud, Notice("spot", 90, "goodbye"))
     assert leave.CORDONED_AFTER_S + leave.EMPTY_FOR_S <= clock.now < 70 and cloud.ended == 1
 
 
-def test_a_student_who_never_leaves_does_not_hold_the_machine_for_ever(worker: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_student_who_never_leaves_does_not_hold_the_machine_for_ever(
+    worker: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock, cloud = FakeClock(monkeypatch, leave), Cloud()
     monkeypatch.setattr(leave, "servers_here", lambda: 1)
     leave.leave(node(cloud="aws"), cloud, Notice("lifecycle", 300, "goodbye"))
@@ -389,7 +413,9 @@ def test_the_hub_vm_drains_who_asks_once_and_forgets_who_is_long_gone(monkeypatc
         entry("asks-and-is-down", "down", {"semesterhub.drain": "9"}),
     ]
     monkeypatch.setattr(drains.swarm, "nodes", lambda: entries)
-    monkeypatch.setattr(drains.swarm, "drain_entry", lambda _node, one, wait_s: drained.append((one["ID"], wait_s)) or "done")
+    monkeypatch.setattr(
+        drains.swarm, "drain_entry", lambda _node, one, wait_s: drained.append((one["ID"], wait_s)) or "done"
+    )
     monkeypatch.setattr(drains, "docker", lambda *words, **_: commands(*words))
     manager = drains.Drains(node("hub", cloud="aws"))
     manager.look()

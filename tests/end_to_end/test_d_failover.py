@@ -28,6 +28,9 @@ def standing_by(cluster: Cluster) -> Iterator[Cluster]:
     assert done.returncode == 0, scratch_stack.tail(done, 25)
     yield cluster
     done = scratch_stack.hub("fallback.destroy", "--stack", cluster.stack)
+    if done.returncode:  # a test failed while the class was there
+        scratch_stack.hub("failback", "--stack", cluster.stack)
+        done = scratch_stack.hub("fallback.destroy", "--stack", cluster.stack)
     assert done.returncode == 0, scratch_stack.tail(done, 25)
 
 
@@ -79,11 +82,8 @@ async def test_a_browser_that_follows_the_name_is_still_signed_in_and_finds_its_
             await page.wait_for_url(f"**/user/{name}/lab**")
             await page.wait_for_selector(".jp-DirListing-item[title*='hw1.ipynb']")
             assert "127.0.0.2" in led
-            found = await page.evaluate(
-                "async (path) => (await (await fetch(path)).json()).content.cells[0].source",
-                f"/user/{name}/api/contents/hw1.ipynb?type=notebook&content=1",
-            )
-            assert found == f"homework of {name}"
+            await page.dblclick(".jp-DirListing-item[title*='hw1.ipynb']")
+            await page.wait_for_selector(f".jp-RenderedMarkdown:has-text('homework of {name}')")
         except BaseException:
             await page.screenshot(path=tmp_path / "failed.png")
             print(f"the page when it failed: {tmp_path / 'failed.png'}, at {page.url}")

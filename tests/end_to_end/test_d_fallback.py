@@ -98,7 +98,9 @@ def _resolve(metal: Metal) -> str:
 def test_it_has_the_clouds_images_byte_for_byte_and_its_secrets(metal: Metal) -> None:
     for name, digest in metal.outputs["images"].items():
         reference = f"172.30.0.1:5000/{name}@{digest}"
-        assert metal.sh("metal", f"docker image inspect --format '{{{{index .RepoDigests 0}}}}' {reference}") == reference
+        assert (
+            metal.sh("metal", f"docker image inspect --format '{{{{index .RepoDigests 0}}}}' {reference}") == reference
+        )
     for secret in ("cookie_secret", "proxy_token", "student_password"):
         path = f"/var/lib/semesterhub/secrets/{secret}"
         assert metal.sh("metal", f"sha256sum {path}") == metal.sh("hub", f"sha256sum {path}")
@@ -172,7 +174,9 @@ def test_promoted_it_runs_the_class_on_the_same_machine(metal: Metal) -> None:
     metal.keeper("promote", "--epoch", epoch, "--token", "t", "--older-files")
     metal.until(lambda: metal.keeper("status")["hub"]["answers"], 60, "the promoted hub")
     visit(metal, metal.target.student_password)
-    service = metal.sh("metal", "docker service ls --filter label=semesterhub.user=student-1 --format '{{.Name}} {{.Replicas}}'")
+    service = metal.sh(
+        "metal", "docker service ls --filter label=semesterhub.user=student-1 --format '{{.Name}} {{.Replicas}}'"
+    )
     assert service.endswith(" 1/1") and len(service.splitlines()) == 1
     assert metal.sh("metal", "ls /srv/semesterhub/homes") == "student-1"
     refused = hub("fallback.destroy", "--stack", metal.stack, fails=True)

@@ -54,7 +54,10 @@ class FakeKubernetes(StandIn):
         if request.path == "/api/v1/nodes":
             return reply(200, {"items": self.nodes}, Content_Type="application/json")
         if request.method == "PATCH":
-            if request.headers["content-type"] != "application/apply-patch+yaml" or request.parameters.get("fieldManager") != "semesterhub":
+            if (
+                request.headers["content-type"] != "application/apply-patch+yaml"
+                or request.parameters.get("fieldManager") != "semesterhub"
+            ):
                 return self._status(415, "UnsupportedMediaType")
             self.applied[request.path] = json.loads(request.body)
             return reply(200, self.applied[request.path], Content_Type="application/json")
@@ -97,7 +100,9 @@ class FakeKubernetes(StandIn):
         for container in pod["spec"]["containers"]:
             for amounts in (container.get("resources") or {}).values():
                 # an API server gives quantities back as text, whatever it was sent
-                amounts.update({name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in amounts.items()})
+                amounts.update(
+                    {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in amounts.items()}
+                )
         running = {
             "phase": "Running", "podIP": f"10.26.32.{number}",
             "containerStatuses": [{"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}],

@@ -102,7 +102,9 @@ def test_paths_and_manifests_say_the_same() -> None:
 def test_students_reach_the_hubs_api_names_and_the_internet_and_only_the_hub_vm_reaches_them() -> None:
     assert manifest("nothing-else")["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     rules = manifest("networkpolicies/servers")["spec"]
-    assert rules["ingress"] == [{"from": [{"ipBlock": {"cidr": "10.26.0.10/32"}}], "ports": [{"protocol": "TCP", "port": 8888}]}]
+    assert rules["ingress"] == [
+        {"from": [{"ipBlock": {"cidr": "10.26.0.10/32"}}], "ports": [{"protocol": "TCP", "port": 8888}]}
+    ]
     hub, names, internet = rules["egress"]
     assert hub == {"to": [{"ipBlock": {"cidr": "10.26.0.10/32"}}], "ports": [{"protocol": "TCP", "port": 8081}]}
     assert {port["port"] for port in names["ports"]} == {53}
@@ -112,7 +114,11 @@ def test_students_reach_the_hubs_api_names_and_the_internet_and_only_the_hub_vm_
 def test_homes_are_one_volume_that_nothing_deletes() -> None:
     volume, claim = manifest("semesterhub-fa26-homes"), manifest("persistentvolumeclaims/homes")
     assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
-    assert volume["spec"]["csi"] == {"driver": "efs.csi.aws.com", "volumeHandle": "fs-1::fsap-1", "volumeAttributes": {"a": "b"}}
+    assert volume["spec"]["csi"] == {
+        "driver": "efs.csi.aws.com",
+        "volumeHandle": "fs-1::fsap-1",
+        "volumeAttributes": {"a": "b"},
+    }
     assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
     assert volume["spec"]["claimRef"]["namespace"] == claim["metadata"]["namespace"] == "students"
 
@@ -126,16 +132,25 @@ def test_the_namespace_is_restricted_and_has_a_fuse() -> None:
 # -- states ------------------------------------------------------------------------------------------------------------
 
 
-def pod(phase: str = "Running", node: str = "n1", *, deleted: bool = False, container: Any = None, **status: Any) -> dict[str, Any]:
+def pod(
+    phase: str = "Running", node: str = "n1", *, deleted: bool = False, container: Any = None, **status: Any
+) -> dict[str, Any]:
     meta: dict[str, Any] = {"name": "server-ada", "uid": "u", "labels": {"semesterhub.io/role": "server"}}
     return {
         "metadata": {**meta, **({"deletionTimestamp": "now"} if deleted else {})},
         "spec": {"nodeName": node, "containers": [{"resources": {"requests": {"memory": "536870912"}}}]},
-        "status": {"phase": phase, "podIP": "10.26.32.7", "containerStatuses": [{"state": container}] if container else [], **status},
+        "status": {
+            "phase": phase,
+            "podIP": "10.26.32.7",
+            "containerStatuses": [{"state": container}] if container else [],
+            **status,
+        },
     }
 
 
-UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}]
+UNSCHEDULABLE = [
+    {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}
+]
 
 
 @pytest.mark.parametrize(
@@ -146,10 +161,18 @@ UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "reason": "Unschedu
         (pod("Pending"), "preparing", ""),
         (pod("Pending", container={"waiting": {"reason": "ContainerCreating"}}), "preparing", ""),
         (pod("Pending", container={"waiting": {"reason": "ErrImagePull"}}), "preparing", ""),
-        (pod("Pending", container={"waiting": {"reason": "ImagePullBackOff", "message": "no"}}), "rejected", "ImagePullBackOff: no"),
+        (
+            pod("Pending", container={"waiting": {"reason": "ImagePullBackOff", "message": "no"}}),
+            "rejected",
+            "ImagePullBackOff: no",
+        ),
         (pod("Running", container={"running": {}}), "running", ""),
         (pod("Running", container={"running": {}}, deleted=True), "shutdown", "its pod was removed"),
-        (pod("Running", container={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}), "failed", "more memory than its limit"),
+        (
+            pod("Running", container={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
+            "failed",
+            "more memory than its limit",
+        ),
         (pod("Failed", reason="Evicted", message="disk pressure"), "failed", "Evicted: disk pressure"),
         (pod("Succeeded", container={"terminated": {"exitCode": 0}}), "complete", ""),
         (pod("Unknown"), "preparing", ""),
@@ -192,7 +215,9 @@ def api() -> Iterator[FakeKubernetes]:
 
 
 @pytest.fixture
-async def hub(api: FakeKubernetes, metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+async def hub(
+    api: FakeKubernetes, metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Any]:
     """Makes spawners of one hub, with the configuration as the hub writes it."""
     for name, value in (("LOOK_EVERY_S", 0), ("LOOK_FOR_ROOM_EVERY_S", 0), ("ASK_AGAIN_S", (0,)), ("PLACE_AGAIN_S", 0)):
         monkeypatch.setattr(class_spawner, name, value)
@@ -202,7 +227,9 @@ async def hub(api: FakeKubernetes, metadata: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("hubconfig.desk.StartDesk.keep_fresh", lambda self: None)
     monkeypatch.setattr(SemesterKubeSpawner, "_join_group", lambda self, course: None)
     monkeypatch.setattr(SemesterKubeSpawner, "server", SimpleNamespace(base_url="/user/ada/"), raising=False)
-    monkeypatch.setattr(SemesterKubeSpawner, "get_env", lambda self: {"JUPYTERHUB_API_TOKEN": f"token-{self.user.name}"})
+    monkeypatch.setattr(
+        SemesterKubeSpawner, "get_env", lambda self: {"JUPYTERHUB_API_TOKEN": f"token-{self.user.name}"}
+    )
     asked: list[str] = []
 
     async def answers(where: str) -> bool:
@@ -210,7 +237,9 @@ async def hub(api: FakeKubernetes, metadata: str, tmp_path: Path, monkeypatch: p
         return True
 
     monkeypatch.setattr(SemesterKubeSpawner, "answers", staticmethod(answers))
-    monkeypatch.setattr(kube_spawner, "connection", lambda cluster, folder: kube_api.connection(cluster, folder, metadata))
+    monkeypatch.setattr(
+        kube_spawner, "connection", lambda cluster, folder: kube_api.connection(cluster, folder, metadata)
+    )
     monkeypatch.setattr("ssl.create_default_context", lambda *_a, **_k: None)
     monkeypatch.setenv("KUBECONFIG", "")
     with serving(api) as address:
@@ -250,7 +279,10 @@ async def test_the_pod_isolates_and_limits_the_student(hub: Any, api: FakeKubern
     await hub("ada").start()
     made = api.pods["server-ada"]
     assert made["metadata"]["labels"]["semesterhub.io/role"] == "server"
-    assert made["metadata"]["annotations"] | {"semesterhub.user": "ada", "semesterhub.course": "data8"} == made["metadata"]["annotations"]
+    assert (
+        made["metadata"]["annotations"] | {"semesterhub.user": "ada", "semesterhub.course": "data8"}
+        == made["metadata"]["annotations"]
+    )
     spec, container = made["spec"], made["spec"]["containers"][0]
     assert container["image"] == course()["image"]
     assert container["resources"]["limits"] == {"cpu": "1", "memory": str(1024 * 2**20)}
@@ -262,7 +294,9 @@ async def test_the_pod_isolates_and_limits_the_student(hub: Any, api: FakeKubern
     assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False
     assert (spec["restartPolicy"], spec["terminationGracePeriodSeconds"]) == ("Never", 10)
     assert spec["nodeSelector"] == {"hub.jupyter.org/node-purpose": "user"}
-    assert spec["tolerations"] == [{"key": "hub.jupyter.org/dedicated", "operator": "Equal", "value": "user", "effect": "NoSchedule"}]
+    assert spec["tolerations"] == [
+        {"key": "hub.jupyter.org/dedicated", "operator": "Equal", "value": "user", "effect": "NoSchedule"}
+    ]
     assert container["volumeMounts"] == [{"name": "homes", "mountPath": "/home/jovyan", "subPath": "ada"}]
     assert spec["volumes"] == [{"name": "homes", "persistentVolumeClaim": {"claimName": "homes"}}]
 
@@ -283,17 +317,26 @@ async def test_a_full_cluster_is_said_and_does_not_hold_a_slot(hub: Any, api: Fa
             await asyncio.sleep(0.01)
     assert spawner.desk.admission.starting == 0
     api.pods["server-ada"] |= {"spec": {**api.pods["server-ada"]["spec"], "nodeName": "n1"}}
-    api.pods["server-ada"]["status"] = {"phase": "Running", "podIP": "10.26.32.9", "containerStatuses": [{"state": {"running": {}}}]}
+    api.pods["server-ada"]["status"] = {
+        "phase": "Running",
+        "podIP": "10.26.32.9",
+        "containerStatuses": [{"state": {"running": {}}}],
+    }
     assert await start == ("10.26.32.9", 8888)
 
 
-async def test_an_ended_pod_is_removed_and_a_cluster_that_cannot_be_asked_ends_nobody(hub: Any, api: FakeKubernetes) -> None:
+async def test_an_ended_pod_is_removed_and_a_cluster_that_cannot_be_asked_ends_nobody(
+    hub: Any, api: FakeKubernetes
+) -> None:
     spawner = hub()
     await spawner.start()
     api.refuse = [reply(503, {"message": "overloaded"}) for _ in range(3)]
     assert await spawner.poll() is None and "server-ada" in api.pods
     api.refuse = []
-    api.pods["server-ada"]["status"] = {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 137}}}]}
+    api.pods["server-ada"]["status"] = {
+        "phase": "Failed",
+        "containerStatuses": [{"state": {"terminated": {"exitCode": 137}}}],
+    }
     spawner.cluster._snapshot._fetched = float("-inf")
     assert "more memory than its limit" in str(await spawner.poll())
     assert api.pods == {}
@@ -312,10 +355,14 @@ async def test_a_start_that_a_killed_hub_left_behind_is_adopted(hub: Any, api: F
 
 
 @pytest.fixture
-async def client(api: FakeKubernetes, metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+async def client(
+    api: FakeKubernetes, metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Any]:
     monkeypatch.setattr("ssl.create_default_context", lambda *_a, **_k: None)
     with serving(api) as address:
-        made = kube_api.KubeApi(kube_api.connection(kube_manifests.cluster_of(settings(api_url=address)), tmp_path, metadata))
+        made = kube_api.KubeApi(
+            kube_api.connection(kube_manifests.cluster_of(settings(api_url=address)), tmp_path, metadata)
+        )
         yield made
         await made.close()
 

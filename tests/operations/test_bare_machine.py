@@ -34,7 +34,10 @@ def test_a_fresh_debian_or_ubuntu_with_room_is_not_refused() -> None:
     ("changes", "sentence"),
     [
         ({"is_root": False}, "do not run as root"),
-        ({"os": "fedora", "name": "Fedora Linux 41", "version": "41"}, "runs Fedora Linux 41; the fallback needs Debian 11 or newer"),
+        (
+            {"os": "fedora", "name": "Fedora Linux 41", "version": "41"},
+            "runs Fedora Linux 41; the fallback needs Debian 11 or newer",
+        ),
         ({"version": "10", "name": "Debian GNU/Linux 10 (buster)"}, "which is too old; the fallback needs Debian 11"),
         ({"os": "ubuntu", "version": "20.04", "name": "Ubuntu 20.04"}, "Ubuntu 20.04, which is too old"),
         ({"has_systemctl": False}, "no systemctl"),
@@ -86,7 +89,9 @@ def test_packages_are_installed_without_a_question_and_a_docker_that_is_there_st
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
-    script = bare_machine.prepare_script(["docker.io", "iptables", "docker-registry"], {"http_proxy": "http://proxy:3128"})
+    script = bare_machine.prepare_script(
+        ["docker.io", "iptables", "docker-registry"], {"http_proxy": "http://proxy:3128"}
+    )
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     assert subprocess.run(["sh", "-c", script], env=environment, check=False).returncode == 0
     asked = (tmp_path / "asked").read_text()

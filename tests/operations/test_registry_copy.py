@@ -64,12 +64,16 @@ def test_a_copy_that_was_cut_off_goes_on_with_the_parts_that_are_missing(
         registry_copy.copy(entered(source), "semesterhub/hub", entered(target), "hub", image, lambda _text: None)
     assert target.pushes == 0
     # What arrived is not asked for again: the source has lost it.
-    source.blobs = {name: content for name, content in {**source.blobs, layer: kept}.items() if name not in target.blobs}
+    source.blobs = {
+        name: content for name, content in {**source.blobs, layer: kept}.items() if name not in target.blobs
+    }
     assert registry_copy.copy(entered(source), "semesterhub/hub", entered(target), "hub", image, lambda _text: None)
     assert layer in target.blobs and target.pushes == 1
 
 
-def test_other_bytes_than_the_digest_says_are_refused(both: tuple[fake_registry.Registry, fake_registry.Registry]) -> None:
+def test_other_bytes_than_the_digest_says_are_refused(
+    both: tuple[fake_registry.Registry, fake_registry.Registry],
+) -> None:
     source, target = both
     image = filled(source)
     layer = next(name for name, content in source.blobs.items() if content.startswith(b"layer"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from operations.errors import UserError
-from sandbox.drill import NAMED, Drill, Point, pick
+from sandbox.drill import NAMED, Drill, Point, named, pick
 from tests.sandbox.offline import Offline
 
 SEED = 4
@@ -50,6 +50,20 @@ def test_a_sample_is_spread_over_the_run_and_repeatable() -> None:
     assert chosen == pick(points, 3, seed=1) and pick(points, 0, seed=1) == points
     with pytest.raises(UserError, match="allowed: 1 to 30"):
         pick(points, -1, seed=1)
+
+
+@pytest.mark.unit
+def test_calls_are_chosen_by_a_part_of_their_name() -> None:
+    points = [
+        Point("ec2:CreateVpc", 1),
+        Point("ec2:RevokeSecurityGroupEgress", 1),
+        Point("ec2:RevokeSecurityGroupEgress", 2),
+    ]
+    assert named(points, "revoke") == points[1:] and named(points, "") == points
+    with pytest.raises(
+        UserError, match="no changing call has 'Delete' in its name; there are ec2:CreateVpc, ec2:Revoke"
+    ):
+        named(points, "Delete")
 
 
 @pytest.mark.unit

@@ -18,7 +18,10 @@ def gate(folder: Path, *rules: dict[str, object]) -> Gate:
 
 def test_the_nth_matching_call_is_hit_and_only_that(tmp_path: Path) -> None:
     it = gate(tmp_path, {"kind": "error", "call": "ec2:Create*", "nth": 2})
-    hit = [it.enter(call) is not None for call in ("ec2:CreateVpc", "iam:CreateRole", "ec2:CreateSubnet", "ec2:CreateSubnet")]
+    hit = [
+        it.enter(call) is not None
+        for call in ("ec2:CreateVpc", "iam:CreateRole", "ec2:CreateSubnet", "ec2:CreateSubnet")
+    ]
     assert hit == [False, False, True, False]
 
 

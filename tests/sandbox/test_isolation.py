@@ -95,7 +95,9 @@ def test_only_deploy_and_tasks_of_the_sandbox_lead_there() -> None:
         str(path.relative_to(ROOT))
         for folder in ("components", "hubconfig", "providers", "toolchain")
         for path in (ROOT / folder).rglob("*.py")
-        if any(line.strip().startswith(("import sandbox", "from sandbox")) for line in path.read_text("utf-8").splitlines())
+        if any(
+            line.strip().startswith(("import sandbox", "from sandbox")) for line in path.read_text("utf-8").splitlines()
+        )
     }
     assert importing == set()
 

@@ -24,7 +24,11 @@ def life(request: pytest.FixtureRequest, brought_up: Callable[[str], Offline]) -
 
 def client(session: Any, service: str) -> Any:
     return boto3.client(
-        service, region_name="us-west-2", endpoint_url=session.endpoints["aws"], aws_access_key_id="a", aws_secret_access_key="b"
+        service,
+        region_name="us-west-2",
+        endpoint_url=session.endpoints["aws"],
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
     )
 
 
@@ -51,7 +55,9 @@ def test_a_second_look_shows_no_change_and_drift_is_seen_and_mended(life: Offlin
         groups = ec2.describe_security_groups(Filters=[{"Name": "description", "Values": ["Hub VM"]}])["SecurityGroups"]
         rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [groups[0]["GroupId"]]}])
         https = next(r for r in rules["SecurityGroupRules"] if r.get("FromPort") == 443 and r.get("CidrIpv4"))
-        ec2.revoke_security_group_ingress(GroupId=groups[0]["GroupId"], SecurityGroupRuleIds=[https["SecurityGroupRuleId"]])
+        ec2.revoke_security_group_ingress(
+            GroupId=groups[0]["GroupId"], SecurityGroupRuleIds=[https["SecurityGroupRuleId"]]
+        )
         ec2.create_tags(Resources=[groups[0]["GroupId"]], Tags=[{"Key": "Name", "Value": "somebody's"}])
         seen = engine.run("refresh")
         assert changed(seen) == {"SecurityGroupIngressRule hub-443": "delete", "SecurityGroup hub": "update"}

@@ -57,4 +57,3 @@ def test_azure_speaks_the_same() -> None:
 def test_an_unknown_token_is_refused(token: str) -> None:
     with pytest.raises(UnknownTypeError):
         AWS.resource(token)
-

@@ -136,7 +136,10 @@ class _Cloud(pulumi.runtime.Mocks):
                 "vpcConfig": {**(args.inputs.get("vpcConfig") or {}), "clusterSecurityGroupId": "sg-cluster"},
                 "identities": [{"oidcs": [{"issuer": "https://oidc.example.net/id/1"}]}],
             },
-            "NodeGroup": {"nodeGroupName": f"{args.name}-1", "resources": [{"autoscalingGroups": [{"name": f"eks-{args.name}"}]}]},
+            "NodeGroup": {
+                "nodeGroupName": f"{args.name}-1",
+                "resources": [{"autoscalingGroups": [{"name": f"eks-{args.name}"}]}],
+            },
         }.get(kind, {})
         return ident, {"arn": f"arn:{ident}", **args.inputs, **made}
 
@@ -189,7 +192,9 @@ def run(
 
     recorder = Recorder(zones or [f"{REGION}b", f"{REGION}a", f"{REGION}c"])
     mocks.set_mocks(recorder.mocks, project="semesterhub", stack=stack, preview=False, monitor=recorder)
-    pulumi.runtime.set_all_config({"semesterhub:authenticator": json.dumps({"client_secret": SECRET}), **(config or {})}, [])
+    pulumi.runtime.set_all_config(
+        {"semesterhub:authenticator": json.dumps({"client_secret": SECRET}), **(config or {})}, []
+    )
     resolved: dict[str, Any] = {}
     secret: set[str] = set()
     planned = plan(given)

@@ -27,7 +27,9 @@ def test_class_begins_with_nodes_and_ends_without_them(monkeypatch: pytest.Monke
         assert (action["minSize"], action["maxSize"]) == (-1, -1), "the group's bounds stay"
         assert 1 <= action["desiredCapacity"] <= 20
         options = made.resources[f"autoscaling.Schedule/{name}"].request
-        assert options.deleteBeforeReplace and "desiredCapacity" in options.replaceOnChanges and not options.ignoreChanges
+        assert (
+            options.deleteBeforeReplace and "desiredCapacity" in options.replaceOnChanges and not options.ignoreChanges
+        )
         if "recurrence" in action:
             assert action["timeZone"] == "America/Los_Angeles" and action["endTime"] > "2026-08-01"
             assert "startTime" not in options.replaceOnChanges, "left out once it is over, and nothing happens"

@@ -47,7 +47,9 @@ COMMON = {
 }  # fmt: skip
 SWARM = {
     "Secrets": {"ssm.Parameter/join-token", "ssm.Parameter/oauth-client-secret"},
-    "Identity": {f"iam.{kind}/{part}" for kind in ("Role", "RolePolicy", "InstanceProfile") for part in ("hub", "worker")},
+    "Identity": {
+        f"iam.{kind}/{part}" for kind in ("Role", "RolePolicy", "InstanceProfile") for part in ("hub", "worker")
+    },
     "NodeGroup": {"ec2.LaunchTemplate/nodes", "autoscaling.Group/nodes", "autoscaling.LifecycleHook/drain"},
 }
 KUBERNETES = {
@@ -72,7 +74,11 @@ KEPT = {"kms.Key/key", "efs.FileSystem/homes", "s3.Bucket/bucket", "ebs.Volume/s
 
 def by_component(made: Program) -> dict[str, set[str]]:
     """Kind of component -> keys of what hangs below it."""
-    components = {entry.urn: entry.type.rpartition(":")[2] for entry in made.resources.values() if entry.type.startswith("semesterhub:")}
+    components = {
+        entry.urn: entry.type.rpartition(":")[2]
+        for entry in made.resources.values()
+        if entry.type.startswith("semesterhub:")
+    }
     found: dict[str, set[str]] = {kind: set() for kind in components.values()}
     for entry in made.cloud():
         found[components[entry.parent]].add(entry.key)
@@ -86,7 +92,10 @@ def test_each_component_declares_exactly_its_resources(program: Run) -> None:
     own = SWARM if made.semester.orchestrator == "swarm" else KUBERNETES
     # Rules, endpoints and scaling actions have tests of their own: their names come from tables and calendars.
     assert {"Firewall", "Endpoints", "Schedules"} <= set(found)
-    assert {kind: keys for kind, keys in found.items() if kind not in ("Firewall", "Endpoints", "Schedules")} == {**COMMON, **own}
+    assert {kind: keys for kind, keys in found.items() if kind not in ("Firewall", "Endpoints", "Schedules")} == {
+        **COMMON,
+        **own,
+    }
 
 
 @BOTH
@@ -124,7 +133,9 @@ def test_everything_that_can_carry_tags_carries_the_stacks(program: Run) -> None
             given = {tag["key"]: tag["value"] for tag in given}
         assert given is not None, entry.key
         assert given["semesterhub:stack"] == "fa26" and given["semesterhub:course"] == "data8 stat20", entry.key
-        assert given["semesterhub:managed-by"] == "pulumi" and given["semesterhub:semester"] == "Data 8 Fall 2026", entry.key
+        assert given["semesterhub:managed-by"] == "pulumi" and given["semesterhub:semester"] == "Data 8 Fall 2026", (
+            entry.key
+        )
         assert given["Name"].startswith("semesterhub-fa26-"), entry.key
         tagged += 1
     assert tagged > 60
@@ -164,7 +175,10 @@ def test_the_outputs_are_the_contract(program: Run) -> None:
     outputs = made.outputs
     assert outputs["hub_url"] == "https://hub.example.edu" and outputs["hub_host"] == "hub.example.edu"
     assert outputs["admin_user"] == "ada@example.edu" and outputs["homes"] == "FileSystem:homes"
-    assert outputs["node_group"] == {"swarm": "semesterhub-fa26-nodes", "kubernetes": "students-1"}[made.semester.orchestrator]
+    assert (
+        outputs["node_group"]
+        == {"swarm": "semesterhub-fa26-nodes", "kubernetes": "students-1"}[made.semester.orchestrator]
+    )
     assert (outputs["nodes"]["min"], outputs["nodes"]["max"]) == (1, 20) and 1 <= outputs["nodes"]["desired"] <= 20
     assert set(outputs["images"]) == {"hub", "proxy", "edge", "student"}
     assert all(digest.startswith("sha256:") for digest in outputs["images"].values())

@@ -31,7 +31,11 @@ def test_secrets_are_wrapped_with_the_stacks_key_and_the_control_plane_tells_all
     assert cluster["encryptionConfig"] == {"provider": {"keyArn": "arn:Key:key"}, "resources": ["secrets"]}
     assert set(cluster["enabledClusterLogTypes"]) == {"api", "audit", "authenticator", "controllerManager", "scheduler"}
     logs = made["cloudwatch.LogGroup/control-plane"]
-    assert logs["name"] == f"/aws/eks/{cluster['name']}/cluster" and logs["kmsKeyId"] == "arn:Key:key" and logs["retentionInDays"] == 90
+    assert (
+        logs["name"] == f"/aws/eks/{cluster['name']}/cluster"
+        and logs["kmsKeyId"] == "arn:Key:key"
+        and logs["retentionInDays"] == 90
+    )
     assert made.waits_for("eks.Cluster/cluster") >= {
         "cloudwatch.LogGroup/control-plane", "iam.RolePolicyAttachment/control-plane", "iam.RolePolicy/control-plane",
     }  # fmt: skip
@@ -42,7 +46,9 @@ def test_the_hub_comes_in_by_an_access_entry_and_through_the_clusters_group() ->
     made = programs.kubernetes()
     assert made["eks.Cluster/cluster"]["accessConfig"]["authenticationMode"] == "API"
     entry, right = made["eks.AccessEntry/hub"], made["eks.AccessPolicyAssociation/hub"]
-    assert entry["principalArn"] == right["principalArn"] == "arn:Role:hub" and right["accessScope"] == {"type": "cluster"}
+    assert entry["principalArn"] == right["principalArn"] == "arn:Role:hub" and right["accessScope"] == {
+        "type": "cluster"
+    }
     assert right["policyArn"] == "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
     assert "eks.AccessEntry/hub" in made.waits_for("eks.AccessPolicyAssociation/hub")
     door = made["vpc.SecurityGroupIngressRule/api-from-hub"]
@@ -60,7 +66,9 @@ def test_students_have_a_pool_of_their_own_beside_a_small_one_for_the_system() -
     assert students["labels"] == {"hub.jupyter.org/node-purpose": "user"}
     assert students["taints"] == [{"key": "hub.jupyter.org/dedicated", "value": "user", "effect": "NO_SCHEDULE"}]
     for group in (system, students):
-        assert group["subnetIds"] == ["Subnet:private-1", "Subnet:private-2"] and group["nodeRoleArn"] == "arn:Role:nodes"
+        assert (
+            group["subnetIds"] == ["Subnet:private-1", "Subnet:private-2"] and group["nodeRoleArn"] == "arn:Role:nodes"
+        )
         assert "nodeGroupName" not in group, "a prefix: a group that must be replaced needs another name"
 
 
@@ -72,7 +80,11 @@ def test_nodes_are_encrypted_in_both_groups_and_answer_metadata_one_hop_only() -
         assert template["metadataOptions"]["httpTokens"] == "required"
         assert template["metadataOptions"]["httpPutResponseHopLimit"] == 1
         [disk] = template["blockDeviceMappings"]
-        assert disk["deviceName"] == "/dev/xvda" and disk["ebs"]["encrypted"] == "true" and disk["ebs"]["kmsKeyId"] == "arn:Key:key"
+        assert (
+            disk["deviceName"] == "/dev/xvda"
+            and disk["ebs"]["encrypted"] == "true"
+            and disk["ebs"]["kmsKeyId"] == "arn:Key:key"
+        )
         # EKS brings image, machine type and identity itself and refuses a template that has them.
         assert not {"imageId", "instanceType", "iamInstanceProfile", "userData"} & set(template)
         assert made[f"eks.NodeGroup/{part}"]["launchTemplate"] == {"id": f"LaunchTemplate:{part}", "version": "7"}
@@ -103,7 +115,10 @@ def test_the_hub_is_told_where_the_api_and_the_homes_are() -> None:
     made = programs.kubernetes()
     settings = json.loads(json.loads(made["s3.BucketObjectv2/bundle"]["content"])["settings"])
     cluster = settings["kubernetes"]
-    assert cluster["api_url"] == "https://eks.example.net" and cluster["cluster_name"] == made["eks.Cluster/cluster"]["name"]
+    assert (
+        cluster["api_url"] == "https://eks.example.net"
+        and cluster["cluster_name"] == made["eks.Cluster/cluster"]["name"]
+    )
     assert cluster["region"] == "us-west-2" and cluster["ca_certificate"]
     assert cluster["homes"]["driver"] == "efs.csi.aws.com"
     assert cluster["homes"]["volume_handle"] == "FileSystem:homes::AccessPoint:students"
@@ -112,7 +127,11 @@ def test_the_hub_is_told_where_the_api_and_the_homes_are() -> None:
     assert cluster["node_taints"] == {taint["key"]: taint["value"] for taint in students["taints"]}
 
 
-def test_the_students_pool_follows_the_calendar_through_the_group_that_eks_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_students_pool_follows_the_calendar_through_the_group_that_eks_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1785542400")  # 2026-08-01
     made = programs.run(programs.in_class(orchestrator="kubernetes"))
-    assert {action["autoscalingGroupName"] for action in made.of_type("autoscaling.Schedule").values()} == {"eks-students"}
+    assert {action["autoscalingGroupName"] for action in made.of_type("autoscaling.Schedule").values()} == {
+        "eks-students"
+    }

@@ -64,7 +64,7 @@ def test_the_hub_boots_only_when_all_it_needs_is_there(program: Run) -> None:
     needs = made.waits_for("ec2.Instance/hub")
     assert needs >= {
         "iam.RolePolicy/hub", "ec2.Route/public-out", "efs.MountTarget/homes-1", "efs.MountTarget/homes-2",
-        "s3.BucketObjectv2/bundle", "ssm.Parameter/oauth-client-secret", "vpc.SecurityGroupEgressRule/hub-out",
+        "s3.BucketObjectv2/bundle", "ssm.Parameter/oauth-client-secret", "vpc.SecurityGroupEgressRule/hub-out-tcp",
     }  # fmt: skip
     if made.semester.orchestrator == "kubernetes":
         assert needs >= {"eks.AccessPolicyAssociation/hub", "vpc.SecurityGroupIngressRule/api-from-hub"}
@@ -107,15 +107,26 @@ def test_a_worker_knows_its_group_its_hook_and_what_it_may_give_to_students() ->
 def test_workers_are_private_encrypted_and_answer_metadata_one_hop_only() -> None:
     made = programs.swarm()
     template = made["ec2.LaunchTemplate/nodes"]
-    assert template["instanceType"] == made.plan.workers.instance_type == "r6i.xlarge" and template["imageId"] == programs.AMI
+    assert (
+        template["instanceType"] == made.plan.workers.instance_type == "r6i.xlarge"
+        and template["imageId"] == programs.AMI
+    )
     assert template["vpcSecurityGroupIds"] == ["SecurityGroup:nodes"] and "keyName" not in template
     assert template["iamInstanceProfile"] == {"arn": "arn:InstanceProfile:worker"}
     options = template["metadataOptions"]
     assert options["httpTokens"] == "required" and options["httpPutResponseHopLimit"] == 1
     [disk] = template["blockDeviceMappings"]
     assert disk["deviceName"] == "/dev/sda1"
-    assert disk["ebs"]["encrypted"] == "true" and disk["ebs"]["kmsKeyId"] == "arn:Key:key" and disk["ebs"]["volumeType"] == "gp3"
-    assert {spec["resourceType"] for spec in template["tagSpecifications"]} == {"instance", "volume", "network-interface"}
+    assert (
+        disk["ebs"]["encrypted"] == "true"
+        and disk["ebs"]["kmsKeyId"] == "arn:Key:key"
+        and disk["ebs"]["volumeType"] == "gp3"
+    )
+    assert {spec["resourceType"] for spec in template["tagSpecifications"]} == {
+        "instance",
+        "volume",
+        "network-interface",
+    }
     assert all(spec["tags"]["semesterhub:stack"] == "fa26" for spec in template["tagSpecifications"])
     assert made["autoscaling.Group/nodes"]["vpcZoneIdentifiers"] == ["Subnet:private-1", "Subnet:private-2"]
 
@@ -128,7 +139,11 @@ def test_the_group_keeps_the_plans_bounds_and_leaves_the_number_to_the_calendar(
     assert group["launchTemplate"] == {"id": "LaunchTemplate:nodes", "version": "7"}
     assert group["suspendedProcesses"] == ["AZRebalance"]
     preferences = group["instanceRefresh"]["preferences"]
-    assert preferences["minHealthyPercentage"] == 100 and preferences["maxHealthyPercentage"] > 100 and preferences["autoRollback"]
+    assert (
+        preferences["minHealthyPercentage"] == 100
+        and preferences["maxHealthyPercentage"] > 100
+        and preferences["autoRollback"]
+    )
 
 
 @pytest.mark.parametrize(("drain_timeout_s", "heartbeat_s"), [(0, 300), (600, 900), (6900, 7200), (86400, 7200)])
@@ -173,7 +188,9 @@ def test_a_new_course_and_another_title_exchange_no_node_and_no_hub(orchestrator
     assert after["ec2.Vpc/vpc"]["tags"] != before["ec2.Vpc/vpc"]["tags"]
     templates = {key for key in before.resources if key.startswith("ec2.LaunchTemplate/")}
     for key in templates:
-        assert {k: v for k, v in after[key].items() if k != "tags"} == {k: v for k, v in before[key].items() if k != "tags"}
+        assert {k: v for k, v in after[key].items() if k != "tags"} == {
+            k: v for k, v in before[key].items() if k != "tags"
+        }
     for name in ("userDataBase64", "ami", "instanceType", "privateIp"):
         assert after["ec2.Instance/hub"][name] == before["ec2.Instance/hub"][name]
 

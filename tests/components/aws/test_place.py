@@ -65,7 +65,11 @@ def test_ways_to_sign_in_and_endpoints_reach_the_explicit_provider() -> None:
     }
     made = programs.run(programs.semester(), config=config)
     [cloud] = [entry.inputs for entry in made.resources.values() if entry.type == "pulumi:providers:aws"]
-    assert cloud["profile"] == "campus" and cloud["skipCredentialsValidation"] == "true" and cloud["s3UsePathStyle"] == "true"
+    assert (
+        cloud["profile"] == "campus"
+        and cloud["skipCredentialsValidation"] == "true"
+        and cloud["s3UsePathStyle"] == "true"
+    )
     assert json.loads(cloud["endpoints"]) == [{"ec2": "http://127.0.0.1:5000"}]
     assert json.loads(cloud["defaultTags"])["tags"]["semesterhub:stack"] == "fa26"
 
@@ -111,7 +115,10 @@ def test_no_two_addresses_of_any_semester_overlap(prefix: int, block: int, stude
     assert not vpc.overlaps(made.semester.network.bridge_cidr)
     hub = IPv4Address(made["ec2.Instance/hub"]["privateIp"])
     # AWS keeps the first four and the last address of each subnet.
-    assert hub in subnets["public-1"] and 4 <= int(hub) - int(subnets["public-1"].network_address) < subnets["public-1"].num_addresses - 1
+    assert (
+        hub in subnets["public-1"]
+        and 4 <= int(hub) - int(subnets["public-1"].network_address) < subnets["public-1"].num_addresses - 1
+    )
 
 
 IMPORTS = """
@@ -134,7 +141,9 @@ program.{what}()
 def test_a_program_for_aws_imports_nothing_of_azure_and_no_sandbox(what: str) -> None:
     forbidden = {"pulumi_azure_native", "azure", "msrest", "sandbox", "boto3", "botocore", "moto"}
     code = IMPORTS.format(forbidden=forbidden, code=PROGRAM.format(what=what))
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0 and done.stdout.strip() == "[]", done.stdout + done.stderr
 
 

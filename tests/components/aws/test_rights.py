@@ -17,7 +17,8 @@ Run = Callable[[], Program]
 
 HERE = f"us-west-2:{ACCOUNT}"
 SHELL = {"ssm:UpdateInstanceInformation"} | {
-    f"ssmmessages:{name}" for name in ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel")
+    f"ssmmessages:{name}"
+    for name in ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel")
 }
 MACHINE = {
     "SessionManager": (SHELL, {"*"}),
@@ -73,7 +74,10 @@ def test_a_worker_reads_the_join_token_and_finishes_its_own_groups_hook() -> Non
     assert statements(programs.swarm()["iam.RolePolicy/worker"]["policy"]) == {
         **MACHINE,
         "ReadOwnParameters": ({"ssm:GetParameter"}, {f"arn:aws:ssm:{HERE}:parameter/semesterhub/fa26/join-token"}),
-        "FinishDraining": ({"autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"}, {group}),
+        "FinishDraining": (
+            {"autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"},
+            {group},
+        ),
     }
 
 
@@ -98,7 +102,10 @@ def test_every_role_is_taken_on_by_exactly_the_one_that_needs_it(program: Run) -
     trusted = {}
     for name, role in made.of_type("iam.Role").items():
         [statement] = json.loads(role["assumeRolePolicy"])["Statement"]
-        trusted[name] = (statement["Principal"].get("Service") or statement["Principal"]["Federated"], statement.get("Condition"))
+        trusted[name] = (
+            statement["Principal"].get("Service") or statement["Principal"]["Federated"],
+            statement.get("Condition"),
+        )
     own = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
     expected: dict[str, Any] = {
         "flow": ("vpc-flow-logs.amazonaws.com", own),
@@ -109,7 +116,10 @@ def test_every_role_is_taken_on_by_exactly_the_one_that_needs_it(program: Run) -
         expected["worker"] = ("ec2.amazonaws.com", None)
     else:
         expected |= {"nodes": ("ec2.amazonaws.com", None), "control-plane": ("eks.amazonaws.com", None)}
-        for addon, accounts in (("vpc-cni", ["aws-node"]), ("aws-efs-csi-driver", ["efs-csi-controller-sa", "efs-csi-node-sa"])):
+        for addon, accounts in (
+            ("vpc-cni", ["aws-node"]),
+            ("aws-efs-csi-driver", ["efs-csi-controller-sa", "efs-csi-node-sa"]),
+        ):
             names = [f"system:serviceaccount:kube-system:{account}" for account in accounts]
             condition = {"oidc.example.net/id/1:aud": "sts.amazonaws.com", "oidc.example.net/id/1:sub": names}
             expected[addon] = ("arn:OpenIdConnectProvider:pods", {"StringEquals": condition})
@@ -189,7 +199,9 @@ def test_the_bucket_speaks_tls_only(program: Run) -> None:
 @BOTH
 def test_homes_are_mounted_through_the_mount_targets_and_with_tls(program: Run) -> None:
     mounted, tls = policy(program(), "efs.FileSystemPolicy/homes")
-    assert mounted["Effect"] == "Allow" and mounted["Condition"] == {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}}
+    assert mounted["Effect"] == "Allow" and mounted["Condition"] == {
+        "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}
+    }
     assert tls["Effect"] == "Deny" and tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert mounted["Resource"] == tls["Resource"] == "arn:FileSystem:homes"
 
@@ -198,4 +210,6 @@ def test_homes_are_mounted_through_the_mount_targets_and_with_tls(program: Run) 
 def test_only_this_accounts_alarms_and_budget_may_write_to_the_admins(program: Run) -> None:
     [statement] = policy(program(), "sns.TopicPolicy/admins")
     assert statement["Principal"] == {"Service": ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]}
-    assert statement["Action"] == "sns:Publish" and statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert statement["Action"] == "sns:Publish" and statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": ACCOUNT}
+    }

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.unit
     ("stack", "nodes", "group"),
     [("fa16", "autoscaling.Group/nodes", "semesterhub-fa16-nodes"), ("fa26", "eks.NodeGroup/students", "students-1")],
 )
-def test_a_committed_semester_declares_its_nodes_and_its_name(stack: str, nodes: str, group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_committed_semester_declares_its_nodes_and_its_name(
+    stack: str, nodes: str, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1785542400")  # 2026-08-01: before fa26, long after fa16
     semester = load_stack_file(Path(f"stacks/Pulumi.{stack}.yaml"))
     made = programs.run(semester, stack=stack)

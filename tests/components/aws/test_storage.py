@@ -45,7 +45,10 @@ def test_the_bucket_is_closed_encrypted_versioned_and_tidied(program: Run) -> No
     made = program()
     assert made["s3.Bucket/bucket"]["bucket"] == "semesterhub-fa26-123456789012"
     closed = made["s3.BucketPublicAccessBlock/bucket"]
-    assert all(closed[key] is True for key in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"))
+    assert all(
+        closed[key] is True
+        for key in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+    )
     [rule] = made["s3.BucketServerSideEncryptionConfiguration/bucket"]["rules"]
     assert rule == {
         "applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": "arn:Key:key"},
@@ -76,7 +79,9 @@ def test_the_bundle_names_the_courses_images_by_digest_and_changes_with_the_secr
     settings = json.loads(document["settings"])
     assert settings["semester"] == "fa26" and settings["hub_ip"] == made.plan.hub_ip
     assert {course["image"] for course in settings["courses"]} == {
-        references(made.semester, "123456789012.dkr.ecr.us-west-2.amazonaws.com/semesterhub-fa26", ["student"])["student"]
+        references(made.semester, "123456789012.dkr.ecr.us-west-2.amazonaws.com/semesterhub-fa26", ["student"])[
+            "student"
+        ]
     }
     assert document["bundle"]["secrets_revision"] == "3", "the parameter's version: a new secret reaches the hub"
     assert document["bundle"]["store_secrets"] == ["oauth_client_secret"]
@@ -87,7 +92,9 @@ def test_each_image_has_an_immutable_scanned_repository_where_references_point(p
     made = program()
     for name, repository in made.of_type("ecr.Repository").items():
         assert repository["name"] == f"semesterhub-fa26/semesterhub/{name}"
-        assert repository["imageTagMutability"] == "IMMUTABLE" and repository["imageScanningConfiguration"] == {"scanOnPush": True}
+        assert repository["imageTagMutability"] == "IMMUTABLE" and repository["imageScanningConfiguration"] == {
+            "scanOnPush": True
+        }
         assert repository["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": "arn:Key:key"}]
         lifecycle = json.loads(made[f"ecr.LifecyclePolicy/{name}"]["policy"])
         assert [rule["rulePriority"] for rule in lifecycle["rules"]] == [1, 2]

@@ -115,7 +115,9 @@ class _Azure(pulumi.runtime.Mocks):
             },
             "RecordSet": {"fqdn": f"{args.inputs.get('relativeRecordSetName')}.example.edu."},
             "Blob": {"url": f"https://blobs.example.net/{args.inputs.get('blobName')}"},
-            "BackupVault": {"identity": {"type": "SystemAssigned", "principalId": "principal-copies", "tenantId": TENANT}},
+            "BackupVault": {
+                "identity": {"type": "SystemAssigned", "principalId": "principal-copies", "tenantId": TENANT}
+            },
             "VirtualMachine": {"vmId": f"vm-{args.name}"},
             "ManagedCluster": {
                 "privateFQDN": "aks.private.westus2.azmk8s.io",
@@ -128,7 +130,10 @@ class _Azure(pulumi.runtime.Mocks):
         identity = outputs.get("identity")
         if isinstance(identity, dict) and "userAssignedIdentities" in identity:
             # The one place where what goes in as a list comes out as a mapping.
-            outputs["identity"] = {**identity, "userAssignedIdentities": {i: {} for i in identity["userAssignedIdentities"]}}
+            outputs["identity"] = {
+                **identity,
+                "userAssignedIdentities": {i: {} for i in identity["userAssignedIdentities"]},
+            }
         return f"/id/{args.name}", outputs
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> Any:
@@ -192,7 +197,9 @@ class Program:
         return found
 
 
-def run(given: Semester, *, stack: str = "sp16", config: Mapping[str, str] | None = None, secrets: Sequence[str] = ()) -> Program:
+def run(
+    given: Semester, *, stack: str = "sp16", config: Mapping[str, str] | None = None, secrets: Sequence[str] = ()
+) -> Program:
     """The program's registrations for a semester."""
     from components import azure
 

@@ -72,4 +72,6 @@ def test_a_wrong_body_is_told(name: str, path: tuple[Any, ...], value: Any, said
 
 def test_what_is_missing_is_told() -> None:
     made = program("swarm").resources["homes-account"]
-    assert any("wants sku" in line for line in problems(made.kind, {k: v for k, v in made.inputs.items() if k != "sku"}))
+    assert any(
+        "wants sku" in line for line in problems(made.kind, {k: v for k, v in made.inputs.items() if k != "sku"})
+    )

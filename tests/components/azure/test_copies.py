@@ -61,13 +61,17 @@ def test_without_protection_the_copies_go_with_the_semester() -> None:
 def test_the_timer_of_the_homes_may_do_snapshots_and_nothing_else(orchestrator: str) -> None:
     made = program(orchestrator)
     [permission] = made["snapshots-role"]["permissions"]
-    assert all(action.startswith("Microsoft.Storage/storageAccounts/fileServices/shares/") for action in permission["actions"])
+    assert all(
+        action.startswith("Microsoft.Storage/storageAccounts/fileServices/shares/") for action in permission["actions"]
+    )
     grant = made["snapshots-of-homes"]
     assert (grant["principalId"], grant["scope"]) == ("principal-snapshots-identity", "/id/homes-account")
     assert grant["roleDefinitionId"] == "/id/snapshots-role"
     timer = made["snapshots"]
     assert timer["identity"]["userAssignedIdentities"] == ["/id/snapshots-identity"] and timer["state"] == "Enabled"
-    assert timer["definition"] == workflow("/id/homes-account", "homes", "/id/snapshots-identity", made.semester.homes.snapshots)
+    assert timer["definition"] == workflow(
+        "/id/homes-account", "homes", "/id/snapshots-identity", made.semester.homes.snapshots
+    )
 
 
 def test_each_hour_one_snapshot_is_taken_and_only_snapshots_are_removed() -> None:
@@ -79,17 +83,27 @@ def test_each_hour_one_snapshot_is_taken_and_only_snapshots_are_removed() -> Non
     assert (remove["method"], remove["uri"]) == ("DELETE", share)
     # Without this header Azure would delete the share itself.
     assert remove["headers"] == {"x-ms-snapshot": "@{item()?['properties']?['snapshotTime']}"}
-    assert made["actions"]["old"]["inputs"]["where"].startswith("@and(not(empty(item()?['properties']?['snapshotTime'])), ")
+    assert made["actions"]["old"]["inputs"]["where"].startswith(
+        "@and(not(empty(item()?['properties']?['snapshotTime'])), "
+    )
     assert all(step["authentication"]["identity"] == "/i" for step in (take, remove))
 
 
 def test_which_snapshots_stay_is_the_stack_files_word() -> None:
     said = kept_expression(KEEP)
-    for part in ("addHours(utcNow(), -24)", "addDays(utcNow(), -14)", "addDays(utcNow(), -112)", "'HH'), '00'", "dayOfWeek"):
+    for part in (
+        "addHours(utcNow(), -24)",
+        "addDays(utcNow(), -14)",
+        "addDays(utcNow(), -112)",
+        "'HH'), '00'",
+        "dayOfWeek",
+    ):
         assert part in said
     assert said.count("(") == said.count(")")
 
 
 def test_more_copies_than_a_share_holds_are_refused_before_anything_is_made() -> None:
-    with pytest.raises(SemesterError, match=r"homes\.snapshots is 180 hourly, 14 daily and 16 weekly(?s:.)*lower keep_hourly"):
+    with pytest.raises(
+        SemesterError, match=r"homes\.snapshots is 180 hourly, 14 daily and 16 weekly(?s:.)*lower keep_hourly"
+    ):
         run(semester(homes={"snapshots": {"keep_hourly": 180}}))

@@ -28,7 +28,11 @@ def test_the_api_is_private_and_lets_in_entra_identities_alone() -> None:
 def test_pods_have_addresses_of_the_vnet_and_rules_between_them() -> None:
     made = program("kubernetes")
     network = made["cluster"]["networkProfile"]
-    assert (network["networkPlugin"], network["networkPolicy"], network["networkDataplane"]) == ("azure", "cilium", "cilium")
+    assert (network["networkPlugin"], network["networkPolicy"], network["networkDataplane"]) == (
+        "azure",
+        "cilium",
+        "cilium",
+    )
     assert "networkPluginMode" not in network and network["outboundType"] == "userAssignedNATGateway"
     for pool in (made["cluster"]["agentPoolProfiles"][0], made["students"]):
         assert (pool["vnetSubnetID"], pool["podSubnetID"]) == ("/id/nodes-subnet", "/id/pods-subnet")
@@ -45,7 +49,11 @@ def test_the_students_pool_grows_within_the_semesters_limits_and_takes_students_
     assert pool["nodeTaints"] == [f"{STUDENT_TAINT[0]}={STUDENT_TAINT[1]}:NoSchedule"]
     assert made.resources["students"].request.ignoreChanges == ["count"]
     [system] = made["cluster"]["agentPoolProfiles"]
-    assert (system["mode"], system["count"], system["nodeTaints"]) == ("System", 2, ["CriticalAddonsOnly=true:NoSchedule"])
+    assert (system["mode"], system["count"], system["nodeTaints"]) == (
+        "System",
+        2,
+        ["CriticalAddonsOnly=true:NoSchedule"],
+    )
     assert made.outputs["node_group"] == "students" and made.outputs["cluster"] == "semesterhub-fa26-azure-aks"
 
 
@@ -54,9 +62,11 @@ def test_kubelets_and_control_plane_have_identities_that_have_their_rights_befor
     cluster = made["cluster"]
     assert cluster["identity"]["userAssignedIdentities"] == ["/id/cluster-identity"]
     assert cluster["identityProfile"]["kubeletidentity"]["objectId"] == "principal-nodes-identity"
-    assert {"cluster-joins-nodes-subnet", "cluster-joins-pods-subnet", "cluster-uses-kubelet-identity"} <= made.waits_at_last_for(
-        "cluster"
-    )
+    assert {
+        "cluster-joins-nodes-subnet",
+        "cluster-joins-pods-subnet",
+        "cluster-uses-kubelet-identity",
+    } <= made.waits_at_last_for("cluster")
 
 
 def test_the_hub_learns_where_the_api_is_and_whom_to_believe() -> None:
@@ -72,7 +82,10 @@ def test_the_hub_learns_where_the_api_is_and_whom_to_believe() -> None:
 def test_upgrades_wait_for_sunday_night_of_the_term() -> None:
     made = program("kubernetes")
     windows = made.of_kind("containerservice.MaintenanceConfiguration")
-    assert {w["configName"] for w in windows.values()} == {"aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule"}
+    assert {w["configName"] for w in windows.values()} == {
+        "aksManagedAutoUpgradeSchedule",
+        "aksManagedNodeOSUpgradeSchedule",
+    }
     for window in windows.values():
         rule = window["maintenanceWindow"]
         assert rule["schedule"]["weekly"]["dayOfWeek"] == "Sunday" and rule["utcOffset"] == "-07:00"
@@ -83,7 +96,11 @@ def test_services_never_overlap_the_vnet_or_the_hubs_containers(third: int, pref
     network = IPv4Network((f"10.{third}.0.0", prefix), strict=False)
     given_semester = semester("fa26-azure", network={"cidr": str(network)})
     found = service_cidr(given_semester)
-    assert found in SERVICE_CIDRS and not found.overlaps(network) and not found.overlaps(given_semester.network.bridge_cidr)
+    assert (
+        found in SERVICE_CIDRS
+        and not found.overlaps(network)
+        and not found.overlaps(given_semester.network.bridge_cidr)
+    )
 
 
 def test_the_services_move_away_from_a_vnet_that_is_in_their_way() -> None:

@@ -42,7 +42,9 @@ def test_the_hub_has_the_planned_address_and_size_and_a_public_address_of_its_ow
 def test_the_hubs_state_is_on_a_protected_disk_that_no_machine_deletes(orchestrator: str) -> None:
     made = program(orchestrator)
     disk = made.resources["hub-state"]
-    assert disk.protected and disk.retained and disk.inputs["resourceGroupName"] == made["data-group"]["resourceGroupName"]
+    assert (
+        disk.protected and disk.retained and disk.inputs["resourceGroupName"] == made["data-group"]["resourceGroupName"]
+    )
     assert disk.inputs["networkAccessPolicy"] == "DenyAll" and disk.inputs["publicNetworkAccess"] == "Disabled"
     [attached] = made["hub-vm"]["storageProfile"]["dataDisks"]
     assert (attached["lun"], attached["createOption"], attached["deleteOption"]) == (0, "Attach", "Detach")
@@ -86,7 +88,11 @@ def test_workers_boot_with_the_same_places_but_no_disk_of_state() -> None:
     made = program("swarm")
     described = node(made["workers"]["virtualMachineProfile"]["osProfile"]["customData"])
     hub = node(made["hub-vm"]["osProfile"]["customData"])
-    assert (described.role, described.identity_client_id, described.state_device) == ("worker", "client-nodes-identity", "")
+    assert (described.role, described.identity_client_id, described.state_device) == (
+        "worker",
+        "client-nodes-identity",
+        "",
+    )
     assert (described.homes, described.bundle, described.registry) == (hub.homes, hub.bundle, hub.registry)
     assert described.student_memory_mib == made.plan.workers.allocatable_memory_mib
 

@@ -32,7 +32,9 @@ pytestmark = pytest.mark.unit
 SITE = Site("sp16", "00000000-0000-4000-8000-000000000016", "westus2", {})
 
 
-def arguments(cidr: str = "10.16.0.0/16", orchestrator: str = "swarm", *, bastion: bool = False, admins: str = "") -> NetworkArgs:
+def arguments(
+    cidr: str = "10.16.0.0/16", orchestrator: str = "swarm", *, bastion: bool = False, admins: str = ""
+) -> NetworkArgs:
     network = IPv4Network(cidr)
     eighths, quarters = list(network.subnets(3)), list(network.subnets(2))
     return NetworkArgs(

@@ -55,4 +55,6 @@ def rule(**changed: Any) -> dict[str, Any]:
     ],
 )
 def test_a_change_for_the_worse_is_seen(name: str, broken: Any, rule: str) -> None:
-    assert [verdict.rule for verdict in check(facts(program("swarm"), **{name: broken()})) if verdict.findings] == [rule]
+    assert [verdict.rule for verdict in check(facts(program("swarm"), **{name: broken()})) if verdict.findings] == [
+        rule
+    ]

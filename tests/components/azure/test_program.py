@@ -40,8 +40,12 @@ def test_everything_that_can_have_tags_has_all_of_them(orchestrator: str) -> Non
     made = program(orchestrator)
     wanted = {
         "semesterhub:stack": {"swarm": "sp16", "kubernetes": "fa26-azure"}[orchestrator],
-        "semesterhub:semester": {"swarm": "Data 8 Spring 2016", "kubernetes": "Data Science Fall 2026 Azure"}[orchestrator],
-        "semesterhub:course": {"swarm": "data8", "kubernetes": "data8 data100 stat20 data140 cogsci88 legal88"}[orchestrator],
+        "semesterhub:semester": {"swarm": "Data 8 Spring 2016", "kubernetes": "Data Science Fall 2026 Azure"}[
+            orchestrator
+        ],
+        "semesterhub:course": {"swarm": "data8", "kubernetes": "data8 data100 stat20 data140 cogsci88 legal88"}[
+            orchestrator
+        ],
         "semesterhub:managed-by": "pulumi",
         "cost-centre": "4711",
     }

@@ -94,7 +94,11 @@ def test_rights_have_names_that_stay(orchestrator: str) -> None:
 def test_the_vault_is_closed_and_cannot_be_purged(orchestrator: str) -> None:
     made = program(orchestrator)
     vault = made["vault"]["properties"]
-    assert vault["enableRbacAuthorization"] is True and vault["enablePurgeProtection"] is True and "accessPolicies" not in vault
+    assert (
+        vault["enableRbacAuthorization"] is True
+        and vault["enablePurgeProtection"] is True
+        and "accessPolicies" not in vault
+    )
     assert vault["networkAcls"]["defaultAction"] == "Deny"
     assert [r["id"] for r in vault["networkAcls"]["virtualNetworkRules"]] == ["/id/hub-subnet", "/id/nodes-subnet"]
     assert vault["tenantId"] == "00000000-0000-4000-8000-00000000aaaa"
@@ -105,7 +109,10 @@ def test_the_join_tokens_place_cannot_be_taken_for_a_token() -> None:
     token = program("swarm").resources["join-token"]
     assert token.inputs["properties"]["attributes"]["enabled"] is False
     # Azure makes a new version of a secret for other tags as well: the placeholder over the token.
-    assert set(token.request.ignoreChanges) == {"properties", "tags"} and "resourceGroupName" not in token.request.ignoreChanges
+    assert (
+        set(token.request.ignoreChanges) == {"properties", "tags"}
+        and "resourceGroupName" not in token.request.ignoreChanges
+    )
 
 
 def test_an_oauth_secret_is_a_secret_everywhere_and_read_by_the_hub_alone() -> None:

@@ -40,7 +40,9 @@ def test_equal_stacks_have_equal_names_and_other_subscriptions_other_ones(stack:
 
 def test_long_stacks_that_begin_alike_have_different_names() -> None:
     one, other = (Site(f"a-very-long-semester-name-{end}", SUBSCRIPTION, "westus2", {}) for end in "xy")
-    assert one.vault != other.vault and one.account("homes") != other.account("homes") and one.registry != other.registry
+    assert (
+        one.vault != other.vault and one.account("homes") != other.account("homes") and one.registry != other.registry
+    )
 
 
 def test_zones_only_where_the_region_has_them() -> None:

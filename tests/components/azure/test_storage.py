@@ -20,7 +20,10 @@ def test_homes_are_an_nfs_share_that_only_the_semesters_subnets_reach(orchestrat
     assert share["shareQuota"] == made.plan.homes_gib
     rules = account["networkRuleSet"]
     assert (rules["defaultAction"], rules["bypass"]) == ("Deny", "None") and "ipRules" not in rules
-    assert [r["virtualNetworkResourceId"] for r in rules["virtualNetworkRules"]] == ["/id/hub-subnet", "/id/nodes-subnet"]
+    assert [r["virtualNetworkResourceId"] for r in rules["virtualNetworkRules"]] == [
+        "/id/hub-subnet",
+        "/id/nodes-subnet",
+    ]
     assert account["allowSharedKeyAccess"] is False and account["allowBlobPublicAccess"] is False
 
 
@@ -31,7 +34,10 @@ def test_a_small_class_gets_the_smallest_share_that_azure_sells() -> None:
 
 def test_a_region_without_zones_gets_copies_in_one_building() -> None:
     made = run(semester(region="westus"))
-    assert made["homes-account"]["sku"]["name"] == "Premium_LRS" and made["backups-account"]["sku"]["name"] == "Standard_LRS"
+    assert (
+        made["homes-account"]["sku"]["name"] == "Premium_LRS"
+        and made["backups-account"]["sku"]["name"] == "Standard_LRS"
+    )
     assert "zones" not in made["nat-ip"]
 
 
@@ -41,7 +47,11 @@ def test_homes_and_backups_are_protected_and_retained_in_a_group_of_their_own(or
     for name in KEPT:
         assert made.resources[name].protected and made.resources[name].retained, name
     for name in KEPT - {"data-group"}:
-        assert made[name]["resourceGroupName"] == made["data-group"]["resourceGroupName"] == f"{made['group']['resourceGroupName']}-data"
+        assert (
+            made[name]["resourceGroupName"]
+            == made["data-group"]["resourceGroupName"]
+            == f"{made['group']['resourceGroupName']}-data"
+        )
     assert not made.resources["group"].protected and not made.resources["group"].retained
 
 
@@ -55,7 +65,9 @@ def test_nothing_that_stays_depends_on_a_group_that_goes(orchestrator: str) -> N
 
 def test_with_protect_off_everything_goes_with_the_semester() -> None:
     made = run(semester(homes={"protect": False}))
-    assert not [entry.name for entry in made.azure() if entry.protected or (entry.retained and entry.kind != "keyvault.Secret")]
+    assert not [
+        entry.name for entry in made.azure() if entry.protected or (entry.retained and entry.kind != "keyvault.Secret")
+    ]
     assert not made.of_kind("authorization.ManagementLockByScope")
 
 

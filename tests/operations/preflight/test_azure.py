@@ -113,7 +113,10 @@ def test_disks_encrypted_on_their_host_need_a_feature_of_the_subscription(
         assert found.state == wanted, state
     assert "wait" in found.remedy
     server.answers[path] = {"properties": {"state": "NotRegistered"}}
-    assert "az feature register --namespace Microsoft.Compute --name EncryptionAtHost" in azure.host_encryption(sp16, reader).remedy
+    assert (
+        "az feature register --namespace Microsoft.Compute --name EncryptionAtHost"
+        in azure.host_encryption(sp16, reader).remedy
+    )
 
 
 def test_another_subscription_a_disabled_one_or_nobody_fails(server: Server, reader: arm.Arm, sp16: Semester) -> None:

@@ -33,7 +33,9 @@ class Cloud:
 
     def client(self, service: str) -> Any:
         """A client beside the stand-in: somebody else's hand."""
-        return boto3.client(service, region_name=REGION, endpoint_url=self.url, aws_access_key_id="a", aws_secret_access_key="b")
+        return boto3.client(
+            service, region_name=REGION, endpoint_url=self.url, aws_access_key_id="a", aws_secret_access_key="b"
+        )
 
     def handler(self, token: str) -> SpecHandler:
         found = self.provider.handler(token)
@@ -75,7 +77,9 @@ def plug(url: str, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     monkeypatch.setenv("SEMESTERHUB_SANDBOX_AWS", url)
     monkeypatch.setenv("SEMESTERHUB_SANDBOX_STACK", f'{{"account": "{ACCOUNT}"}}')
     provider = stand_in("7.0.0")
-    provider.configure({"region": REGION, "defaultTags": '{"tags": {"course": "data8"}}', "allowedAccountIds": f'["{ACCOUNT}"]'})
+    provider.configure(
+        {"region": REGION, "defaultTags": '{"tags": {"course": "data8"}}', "allowedAccountIds": f'["{ACCOUNT}"]'}
+    )
     return provider
 
 

@@ -35,14 +35,18 @@ def client(url: str, service: str) -> Any:
 def furnish(url: str) -> dict[str, str]:
     """Things of many services; the ids that the cloud gave them."""
     ec2, eks, backup = client(url, "ec2"), client(url, "eks"), client(url, "backup")
-    role = client(url, "iam").create_role(RoleName="r", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}')["Role"]
+    role = client(url, "iam").create_role(
+        RoleName="r", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}'
+    )["Role"]
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
     eks.create_cluster(name="k", roleArn=role["Arn"], resourcesVpcConfig={"subnetIds": [subnet]})
     eks.create_addon(clusterName="k", addonName="vpc-cni")
     eks.create_access_entry(clusterName="k", principalArn=role["Arn"])
     sizes = {"minSize": 1, "maxSize": 4, "desiredSize": 2}
-    group = eks.create_nodegroup(clusterName="k", nodegroupName="n", subnets=[subnet], nodeRole=role["Arn"], scalingConfig=sizes)
+    group = eks.create_nodegroup(
+        clusterName="k", nodegroupName="n", subnets=[subnet], nodeRole=role["Arn"], scalingConfig=sizes
+    )
     files = client(url, "efs").create_file_system(CreationToken="homes")["FileSystemId"]
     client(url, "efs").put_backup_policy(FileSystemId=files, BackupPolicy={"Status": "ENABLED"})
     rule = {"RuleName": "r", "TargetBackupVaultName": "v"}
@@ -51,13 +55,23 @@ def furnish(url: str) -> dict[str, str]:
     chosen = {"SelectionName": "s", "IamRoleArn": role["Arn"]}
     selection = backup.create_backup_selection(BackupPlanId=plan, BackupSelection=chosen)["SelectionId"]
     scaling = group["nodegroup"]["resources"]["autoScalingGroups"][0]["name"]
-    return {"role": role["RoleId"], "vpc": vpc, "subnet": subnet, "files": files, "plan": plan, "selection": selection, "scaling": scaling}
+    return {
+        "role": role["RoleId"],
+        "vpc": vpc,
+        "subnet": subnet,
+        "files": files,
+        "plan": plan,
+        "selection": selection,
+        "scaling": scaling,
+    }
 
 
 def found(url: str, ids: dict[str, str]) -> dict[str, str]:
     """The same things, looked up."""
     ec2, eks = client(url, "ec2"), client(url, "eks")
-    group = client(url, "autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[ids["scaling"]])["AutoScalingGroups"][0]
+    group = client(url, "autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[ids["scaling"]])[
+        "AutoScalingGroups"
+    ][0]
     assert (group["MinSize"], group["MaxSize"], group["DesiredCapacity"]) == (1, 4, 2)
     assert eks.describe_addon(clusterName="k", addonName="vpc-cni")["addon"]["status"] == "ACTIVE"
     assert eks.list_access_entries(clusterName="k")["accessEntries"] == [f"arn:aws:iam::{ACCOUNT}:role/r"]
@@ -128,7 +142,9 @@ def test_faults_speak_the_services_words_and_are_noted(tmp_path: Path) -> None:
                 ec2.describe_vpcs(VpcIds=[late])
         assert ec2.describe_vpcs(VpcIds=[late])["Vpcs"]
         with pytest.raises(ClientError, match="Throttling"):
-            client(url, "iam").create_role(RoleName="r", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}')
+            client(url, "iam").create_role(
+                RoleName="r", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}'
+            )
         with pytest.raises(ClientError, match="quota"):
             client(url, "eks").create_cluster(name="k", roleArn="arn:aws:iam::1:role/r", resourcesVpcConfig={})
         with pytest.raises(ConnectionClosedError):

@@ -21,7 +21,9 @@ ALLOW = '{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Act
 TRUST = f'{{"Version": "2012-10-17", "Statement": [{ALLOW}]}}'
 
 
-def replaced(cloud: Cloud, token: str, old: dict[str, Any], new: dict[str, Any], state: dict[str, Any] | None = None) -> dict[str, bool]:
+def replaced(
+    cloud: Cloud, token: str, old: dict[str, Any], new: dict[str, Any], state: dict[str, Any] | None = None
+) -> dict[str, bool]:
     """What a change touches: property -> whether it needs a new resource."""
     state = {"tagsAll": {"course": "data8", **(old.get("tags") or {})}} if state is None else state
     return {c.path: c.replace for c in cloud.handler(token).diff(ctx(token), "id", old, state, new)}
@@ -81,16 +83,24 @@ def test_a_preview_knows_what_can_be_known(cloud: Cloud) -> None:
 
 def test_what_needs_a_new_resource_and_what_does_not(cloud: Cloud) -> None:
     assert replaced(cloud, VPC, {"cidrBlock": "10.0.0.0/16"}, {"cidrBlock": "10.1.0.0/16"}) == {"cidrBlock": True}
-    assert replaced(cloud, VPC, {"cidrBlock": "c", "tags": {"a": "1"}}, {"cidrBlock": "c", "tags": {"a": "2"}}) == {"tags.a": False}
+    assert replaced(cloud, VPC, {"cidrBlock": "c", "tags": {"a": "1"}}, {"cidrBlock": "c", "tags": {"a": "2"}}) == {
+        "tags.a": False
+    }
     disk = {"rootBlockDevice": {"volumeSize": 20, "encrypted": True}}
-    assert replaced(cloud, "aws:ec2/instance:Instance", disk, {"rootBlockDevice": {"volumeSize": 30, "encrypted": False}}) == {
+    assert replaced(
+        cloud, "aws:ec2/instance:Instance", disk, {"rootBlockDevice": {"volumeSize": 30, "encrypted": False}}
+    ) == {
         "rootBlockDevice.volumeSize": False,
         "rootBlockDevice.encrypted": True,
     }
     data = {"userDataBase64": "YQ==", "userDataReplaceOnChange": False}
-    assert replaced(cloud, "aws:ec2/instance:Instance", data, {**data, "userDataBase64": "Yg=="}) == {"userDataBase64": False}
+    assert replaced(cloud, "aws:ec2/instance:Instance", data, {**data, "userDataBase64": "Yg=="}) == {
+        "userDataBase64": False
+    }
     data["userDataReplaceOnChange"] = True
-    assert replaced(cloud, "aws:ec2/instance:Instance", data, {**data, "userDataBase64": "Yg=="}) == {"userDataBase64": True}
+    assert replaced(cloud, "aws:ec2/instance:Instance", data, {**data, "userDataBase64": "Yg=="}) == {
+        "userDataBase64": True
+    }
 
 
 def test_a_policy_that_says_the_same_is_no_change(cloud: Cloud) -> None:
@@ -100,7 +110,9 @@ def test_a_policy_that_says_the_same_is_no_change(cloud: Cloud) -> None:
 
 def test_other_default_tags_are_a_change_of_every_tagged_resource(cloud: Cloud) -> None:
     inputs = {"cidrBlock": "10.0.0.0/16"}
-    assert replaced(cloud, VPC, inputs, inputs, {"tagsAll": {"course": "data8", "semester": "old"}}) == {"tagsAll": False}
+    assert replaced(cloud, VPC, inputs, inputs, {"tagsAll": {"course": "data8", "semester": "old"}}) == {
+        "tagsAll": False
+    }
 
 
 def test_generated_names_stay_and_named_ones_go_first(cloud: Cloud) -> None:
@@ -118,9 +130,13 @@ def test_generated_names_stay_and_named_ones_go_first(cloud: Cloud) -> None:
 def test_a_secret_stays_one(cloud: Cloud) -> None:
     handler = cloud.handler(PARAMETER)
     assert {"value", "valueWo"} <= handler.schema.secret_names()
-    _, wrong = cloud.check(PARAMETER, name="/a/b", type="SecureString", value="hunter2", valueWo="hunter3", valueWoVersion=1)
+    _, wrong = cloud.check(
+        PARAMETER, name="/a/b", type="SecureString", value="hunter2", valueWo="hunter3", valueWoVersion=1
+    )
     assert wrong and "hunter" not in str(wrong)
-    made, inputs = cloud.make(PARAMETER, "token", name="/t/join", type="SecureString", valueWo="pending", valueWoVersion=1)
+    made, inputs = cloud.make(
+        PARAMETER, "token", name="/t/join", type="SecureString", valueWo="pending", valueWoVersion=1
+    )
     cloud.client("ssm").put_parameter(Name="/t/join", Value="SWMTKN", Type="SecureString", Overwrite=True)
     seen = handler.read(ctx(PARAMETER), made.id, inputs, made.outputs)
     assert seen is not None and seen.inputs == {} and "SWMTKN" not in str(seen)
@@ -134,7 +150,9 @@ def test_what_is_in_use_is_not_deleted(cloud: Cloud) -> None:
     rule, rule_inputs = cloud.make(
         RULE, "in", securityGroupId=other.id, ipProtocol="tcp", fromPort=1, toPort=1, referencedSecurityGroupId=group.id
     )
-    interface = cloud.client("ec2").create_network_interface(SubnetId=subnet.id)["NetworkInterface"]["NetworkInterfaceId"]
+    interface = cloud.client("ec2").create_network_interface(SubnetId=subnet.id)["NetworkInterface"][
+        "NetworkInterfaceId"
+    ]
     with pytest.raises(ProviderError, match=f"the subnet '{subnet.id}' has dependencies"):
         cloud.handler(SUBNET).delete(ctx(SUBNET), subnet.id, subnet_inputs, subnet.outputs)
     with pytest.raises(ProviderError, match=f"the security group '{group.id}' has dependencies"):
@@ -154,7 +172,12 @@ def test_a_template_in_use_is_not_deleted_and_its_type_must_exist(cloud: Cloud) 
     template, inputs = cloud.make(TEMPLATE, "used", name="used", instanceType="t3.micro", imageId=image)
     vpc, _ = cloud.make(VPC, "machines", cidrBlock="10.4.0.0/16")
     subnet, _ = cloud.make(SUBNET, "machines", vpcId=vpc.id, cidrBlock="10.4.1.0/24")
-    wanted = {"launchTemplate": {"id": template.id, "version": "1"}, "vpcZoneIdentifiers": [subnet.id], "minSize": 0, "maxSize": 2}
+    wanted = {
+        "launchTemplate": {"id": template.id, "version": "1"},
+        "vpcZoneIdentifiers": [subnet.id],
+        "minSize": 0,
+        "maxSize": 2,
+    }
     group, group_inputs = cloud.make(SCALING, "nodes", name="nodes", desiredCapacity=1, **wanted)
     with pytest.raises(ProviderError, match="is in use by nodes"):
         cloud.handler(TEMPLATE).delete(ctx(TEMPLATE), template.id, inputs, template.outputs)
@@ -215,7 +238,13 @@ def test_what_moto_accepts_wrongly_is_refused(cloud: Cloud, token: str, inputs: 
 
 def test_a_schedule_needs_its_group(cloud: Cloud) -> None:
     with pytest.raises(ProviderError, match="no such group: nobody"):
-        cloud.make(SCHEDULE, autoscalingGroupName="nobody", scheduledActionName="a", desiredCapacity=1, recurrence="0 8 * * MON-FRI")
+        cloud.make(
+            SCHEDULE,
+            autoscalingGroupName="nobody",
+            scheduledActionName="a",
+            desiredCapacity=1,
+            recurrence="0 8 * * MON-FRI",
+        )
 
 
 def test_what_moto_refuses_rightly_reaches_the_program(cloud: Cloud) -> None:
@@ -239,7 +268,10 @@ def test_functions(cloud: Cloud) -> None:
     with pytest.raises(ProviderError, match="returned no results"):
         ask("aws:ec2/getAmi:getAmi", owners=["099720109477"], filters=[{"name": "name", "values": ["ubuntu/none"]}])
     assert ask("aws:index/getCallerIdentity:getCallerIdentity")["accountId"] == ACCOUNT
-    assert ask("aws:index/getAvailabilityZones:getAvailabilityZones", state="available")["names"][:2] == ["us-west-2a", "us-west-2b"]
+    assert ask("aws:index/getAvailabilityZones:getAvailabilityZones", state="available")["names"][:2] == [
+        "us-west-2a",
+        "us-west-2b",
+    ]
     assert ask("aws:route53/getZone:getZone", name="campus.edu")["zoneId"]
     with pytest.raises(ProviderError, match=r"no matching Route 53 Hosted Zone found for nobody\.edu"):
         ask("aws:route53/getZone:getZone", name="nobody.edu")
@@ -248,7 +280,9 @@ def test_functions(cloud: Cloud) -> None:
 def test_accounts_and_addresses_are_minded(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ProviderError, match="AWS account ID not allowed"):
         cloud.provider.configure({"region": "us-west-2", "allowedAccountIds": '["999999999999"]'})
-    assert [f.property for f in cloud.provider.check_config(ctx(VPC), {"region": "us-west-2", "regoin": "x"})] == ["regoin"]
+    assert [f.property for f in cloud.provider.check_config(ctx(VPC), {"region": "us-west-2", "regoin": "x"})] == [
+        "regoin"
+    ]
     from sandbox.aws.api import Api
 
     monkeypatch.setenv("SEMESTERHUB_SANDBOX_AWS", "https://ec2.us-west-2.amazonaws.com")
