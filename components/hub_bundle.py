@@ -180,6 +180,9 @@ def _keeper(semester: Semester, images: Mapping[str, str], run: Mapping[str, Any
     """The container that keeps the history of homes and hub state. ``guards``: it also decides whether this site may
     write, ends the hub where not, and copies homes and hub state to the other site."""
     same = (*(["/var/run/docker.sock"] if guards else []), HOMES_PATH, STATE_PATH, SECRETS_PATH)
+    # It ends students' pods when the site is fenced; the settings tell where the cluster is.
+    ends_pods = guards and semester.orchestrator == "kubernetes"
+    settings = {"source": SETTINGS_PATH, "target": "/etc/semesterhub/settings.json", "read_only": True}
     return {
         "name": "keeper",
         "image": images["hub"],
@@ -189,8 +192,9 @@ def _keeper(semester: Semester, images: Mapping[str, str], run: Mapping[str, Any
             *history.mounts(semester),
             dict(run),
             {"source": keeper_config.KEEPER_PATH, "target": keeper_config.KEEPER_PATH, "read_only": True},
+            *([settings] if ends_pods else []),
         ],
-        "files": [keeper_config.KEEPER_PATH],
+        "files": [keeper_config.KEEPER_PATH, *([SETTINGS_PATH] if ends_pods else [])],
     }
 
 

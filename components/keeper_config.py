@@ -58,6 +58,7 @@ def keeper_config(
         "dials": peer is not None,
         "first_role": "active" if site == "cloud" or alone else "standby",
         "guards": fallback is not None and not alone,
+        "pods": site == "cloud" and not alone and semester.orchestrator == "kubernetes",
         "images": students,
         "release": release(images),
         "snapshots": history.snapshots(semester, own_backups),

@@ -57,6 +57,8 @@ class KeeperConfig:
     """Role of a site that has never had one."""
     guards: bool = True
     """There is another site, so this one's hub runs only while it may write; False: the keeper never touches the hub."""
+    pods: bool = False
+    """Students' servers are pods of the cluster that the hub's settings name, not services of this machine's Swarm."""
     homes_path: Path = Path("/srv/semesterhub/homes")
     state_path: Path = Path("/var/lib/semesterhub/state")
     secrets_path: Path = Path("/var/lib/semesterhub/secrets")

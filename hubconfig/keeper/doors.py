@@ -91,6 +91,10 @@ class Doors:
 
         The hub must have ended before: it would make new ones.
         """
+        if self._config.pods:
+            from . import pods  # only where there is a cluster: its client is slow to import
+
+            return pods.remove(within_s)
         services = self._engine.services()
         for service in services:
             self._engine.remove_service(service["ID"])

@@ -10,6 +10,7 @@ from docker.errors import APIError
 
 from operations.errors import UserError
 from operations.paths import owner_label
+from providers.localcloud import docker_api
 
 NOT_CLOUD = ("metal", "dns")
 """Machines of the stack that stand for what is outside the cloud."""
@@ -31,6 +32,7 @@ def kill(stack: str) -> list[str]:
         killed = []
         for machine in _machines(client, stack):
             if machine.status == "running":
+                docker_api.thaw(str(machine.name))  # a frozen process is not killed, and the machine would not end
                 machine.kill()
                 killed.append(str(machine.name))
         return killed

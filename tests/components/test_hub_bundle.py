@@ -174,6 +174,11 @@ def test_with_kubernetes_the_hub_knows_its_cluster_and_has_no_docker_socket(stac
     document = json.loads(current(stack, semester, planned, images, kubernetes=found))
     sockets = {c["name"] for c in document["bundle"]["containers"] if "docker.sock" in json.dumps(c)}
     assert sockets == {"keeper"} and document["bundle"]["worker_images"] == []
+    keeper = next(c for c in document["bundle"]["containers"] if c["name"] == "keeper")
+    assert "/etc/semesterhub/settings.json" in {m["target"] for m in keeper["mounts"]} and len(keeper["files"]) == 2
+    assert parse(json.loads(document["bundle"]["texts"]["/etc/semesterhub/keeper.json"])).pods, (
+        "a fenced site ends students' pods"
+    )
     cluster = json.loads(document["settings"])["kubernetes"]
     assert cluster["ca_certificate"] == found["ca_certificate"] and cluster["cluster_cidr"] == str(
         semester.network.cidr

@@ -130,3 +130,8 @@ async def test_a_drill_moves_there_and_back_and_keeps_every_promise(standing_by:
     assert report["passed"] and [leg["kind"] for leg in report["legs"]] == ["failover", "failback"]
     assert all(leg["home"]["lost"] == 0 and leg["home"]["acknowledged"] > 10 for leg in report["legs"])
     assert "**Passed.**" in (folder / "report.md").read_text()
+
+
+async def test_three_moves_under_harm_have_one_writer_at_a_time(standing_by: Cluster) -> None:
+    """Paused, restarted, cut off, killed, two admins at once: `load.fencing` does twenty of these."""
+    await standing_by.hub("load.fencing", "--trials", "3", "--seed", "2")
