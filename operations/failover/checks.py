@@ -78,7 +78,11 @@ def preflight(
         )
     if seen.source is None:
         lines.append(
-            Line(f"{move.source} site", "does not answer: it is fenced through its cloud, or by you", fatal=False)
+            Line(
+                f"{move.source} site",
+                f"does not answer: it is fenced {'through its cloud, or by you' if move.source == 'cloud' else 'by you'}",
+                fatal=False,
+            )
         )
     else:
         lines.append(Line(f"{move.source} site", f"{seen.source['role']} in epoch {seen.source['epoch']}"))

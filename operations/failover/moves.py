@@ -27,8 +27,10 @@ PROMOTE_TIMEOUT_S = 120.0
 FENCE_TIMEOUT_S = 180.0
 """Students' servers get their stop grace; what hangs is killed."""
 VOIDED = ("claim", "fence", "proof", "last-sync")
-LOST_CLAIM = "has no claim on"
-"""How a keeper says that another command has taken its site over (hubconfig/keeper/roles.py)."""
+OF_ANOTHER = ("has no claim on", "is in progress on")
+"""How a keeper says that its site is another command's: taken over from this one, or claimed first (hubconfig/keeper/roles.py)."""
+SWITCHED = "cloud"
+"""The site whose power the surroundings' switch is: never the one that a failback goes to."""
 DIALS = "cloud"
 """The site that opens all connections between the two, so also the one that a last sync is asked of."""
 
@@ -110,7 +112,7 @@ class Run:
                     result = act(self)
                 except UserError as problem:
                     self.journal.write(name, "failed", {"why": str(problem)})
-                    if isinstance(problem, RefusedError) and LOST_CLAIM in str(problem):
+                    if isinstance(problem, RefusedError) and any(words in str(problem) for words in OF_ANOTHER):
                         self.journal.close("superseded")  # another command has the target; ours begins anew, if at all
                     raise
                 self.journal.write(name, "done", result)
@@ -200,7 +202,7 @@ def _fence(run: Run) -> dict[str, Any]:
         why = str(away)
     if run.options.powered_off:
         return {"how": "admin", "detail": f"{run.move.by} has seen that it is off", "answers": False}
-    if run.around.power is None:
+    if run.around.power is None or run.move.source != SWITCHED:
         raise UserError(_not_fenced(run, why, "there is no cloud that could switch it off"))
     try:
         proof = run.around.power().stop()

@@ -36,6 +36,7 @@ from operations.load.browser import Browser, VisitError
 from operations.load.target import Target
 from operations.paths import ROOT
 from operations.progress import note
+from providers.localcloud import docker_api
 
 COMMAND_TIMEOUT_S = 600.0
 STANDBY_TIMEOUT_S = 240.0
@@ -260,6 +261,8 @@ def _as_it_should_be(ground: Ground, target: str, epoch: int | None) -> list[str
 
 # -- fencing -----------------------------------------------------------------------------------------------------------
 
+HEALED_TIMEOUT_S = 180.0
+"""For a machine that was restarted or killed to come back, and the command to get through."""
 HARMS = ("none", "dead", "paused", "cut off", "killed command", "two admins", "restarted")
 
 
@@ -297,6 +300,8 @@ def _harmed(ground: Ground, rng: random.Random, source: str, kind: str, harms: l
     machine = f"semesterhub-{ground.stack}-{'hub' if source == 'cloud' else 'metal'}"
     options: list[str] = []
     with contextlib.ExitStack() as healing:
+        if {"restarted", "dead", "paused"} & set(harms):
+            docker_api.thaw(machine)  # a machine with a frozen proxy in it does not even die
         if "restarted" in harms:
             docker("restart", "--time", "0", machine)
         if "dead" in harms:
@@ -333,7 +338,8 @@ def _harmed(ground: Ground, rng: random.Random, source: str, kind: str, harms: l
     # Healed. Whoever is responsible runs the command again until it is through.
     wanted = "fallback" if kind == "failover" else "cloud"
     said = ""
-    for _ in range(3):
+    until = time.monotonic() + HEALED_TIMEOUT_S
+    while time.monotonic() < until:
         if ground.active() == wanted and not (ground.sites.named(wanted).status().get("claim")):
             return
         code, said = ground.finish(kind, *{*options, "--take-over", "--accept-loss"} - {"--i-have-powered-it-off"})

@@ -59,7 +59,9 @@ class FakeSite(Site):
     def _claim(self, options: dict[str, str]) -> dict[str, Any]:
         held = self.state["claim"]
         if held and held["token"] != options["--token"] and "--take-over" not in options:
-            raise RefusedError(f"the {self.name} site refuses: claimed by {held['by']}")
+            raise RefusedError(
+                f"the {self.name} site refuses: another {held['kind']} is in progress on the {self.name} site: by {held['by']}"
+            )
         if int(options["--epoch"]) <= self.state["seen_epoch"]:
             raise RefusedError(f"the {self.name} site refuses: the epoch is old")
         self.state["claim"] = {

@@ -85,6 +85,22 @@ def test_without_any_fence_nothing_is_promoted_and_the_admin_is_told_what_to_con
     assert world.states["fallback"]["role"] == "active" and (journal.result("fence") or {})["how"] == "admin"
 
 
+def test_a_fallback_that_does_not_answer_is_fenced_by_a_person_and_the_cloud_stays_on(tmp_path: Path) -> None:
+    """The switch is the cloud's: it says nothing about the fallback, and a failback needs the cloud."""
+    world = World()
+    move(world, "failover", tmp_path)
+    back_as_standby(world, "cloud")
+    world.away.add("fallback")
+    with pytest.raises(
+        UserError, match=r"could not be fenced.*no cloud that could switch it off(.*\n)*.*--i-have-powered-it-off"
+    ):
+        move(world, "failback", tmp_path)
+    assert not world.off and world.states["cloud"]["role"] == "standby"
+    world.off.add("fallback")
+    journal = move(world, "failback", tmp_path, powered_off=True)
+    assert (journal.result("fence") or {})["how"] == "admin" and world.states["cloud"]["role"] == "active"
+
+
 def every_line(kind: str) -> list[int]:
     return list(range(1, 2 * len(STEPS) + 2))
 
@@ -216,6 +232,29 @@ def test_another_move_here_is_waited_for(tmp_path: Path) -> None:
         pytest.raises(UserError, match=r"another move of stack 'demo' is in progress here \(process"),
     ):
         move(World(), "failover", tmp_path)
+
+
+def test_a_move_that_another_admin_has_claimed_first_leaves_nothing_to_continue(tmp_path: Path) -> None:
+    """Both looked before either had claimed; then the other one moved the class, and ours must not stand in the way of going back."""
+    world = World()
+    moves_preflight = moves.STEPS["preflight"]
+
+    def overtaken(run: moves.Run) -> dict[str, Any]:
+        found = moves_preflight(run)
+        world.states["fallback"]["claim"] = {
+            "token": "theirs",
+            "by": "ada@far",
+            "kind": "failover",
+            "epoch": 2,
+            "at": 0.0,
+        }
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(moves.STEPS, "preflight", overtaken)
+        with pytest.raises(UserError, match="another failover is in progress on the fallback site: by ada@far"):
+            move(world, "failover", tmp_path)
+    assert unfinished("demo", tmp_path) is None
 
 
 def test_a_last_sync_that_fails_stops_before_anything_is_lost(tmp_path: Path) -> None:
