@@ -143,7 +143,9 @@ class Machine:
                 entry = tarfile.TarInfo(path.strip("/") + ".new")
                 entry.size, entry.mode, entry.mtime = len(content), mode, int(time.time())
                 tar.addfile(entry, io.BytesIO(content))
-        moves = " && ".join(f"mv -f {shlex.quote(path + '.new')} {shlex.quote(path)}" for path in files)
+        # Docker makes an empty folder of what a container of an earlier installation mounts and does not find.
+        names = [(shlex.quote(path), shlex.quote(path + ".new")) for path in files]
+        moves = " && ".join(f"{{ [ ! -d {path} ] || rmdir {path}; }} && mv -fT {new} {path}" for path, new in names)
         unpack = "umask 022 && tar -x -C / --no-same-owner --no-overwrite-dir -f -"
         self.run(f"{unpack} && {moves}" if moves else "true", archive.getvalue(), timeout_s=timeout_s)
 

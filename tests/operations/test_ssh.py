@@ -76,6 +76,7 @@ def test_a_command_gets_its_input_and_gives_its_output(client: Client, target: T
 
 def test_what_is_sent_on_standard_input_is_in_no_command_line(client: Client, target: Target, tmp_path: Path) -> None:
     with connect(target) as machine:
+        (tmp_path / "deep/open").mkdir(parents=True)  # as Docker makes it for a container whose file is not there yet
         machine.put({f"{tmp_path}/deep/secret": (b"hunter2", 0o600), f"{tmp_path}/deep/open": (b"x", 0o644)})
         assert machine.read(f"{tmp_path}/deep/secret") == b"hunter2"
         assert machine.read(f"{tmp_path}/deep/none") is None
