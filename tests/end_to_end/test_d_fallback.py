@@ -178,7 +178,9 @@ def test_promoted_it_runs_the_class_on_the_same_machine(metal: Metal) -> None:
         "metal", "docker service ls --filter label=semesterhub.user=student-1 --format '{{.Name}} {{.Replicas}}'"
     )
     assert service.endswith(" 1/1") and len(service.splitlines()) == 1
-    assert metal.sh("metal", "ls /srv/semesterhub/homes") == "student-1"
+    assert metal.sh("metal", "ls /srv/semesterhub/homes") == "student-2d1", (
+        "the home is named as the spawner escapes it"
+    )
     refused = hub("fallback.destroy", "--stack", metal.stack, fails=True)
     assert "is the active site" in refused
 
