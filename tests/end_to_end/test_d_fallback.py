@@ -83,7 +83,7 @@ def test_a_standby_of_one_machine_waits_behind_its_gate(metal: Metal) -> None:
     nodes = metal.sh("metal", "docker node ls --format '{{.Hostname}} {{.Availability}} {{.ManagerStatus}}'")
     assert nodes == "metal Active Leader"
     shown = subprocess.run(
-        ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", _resolve(metal), metal.target.hub_url],
+        ["curl", "-sk", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", _resolve(metal), metal.target.hub_url],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert shown.stdout == "503"
