@@ -24,6 +24,7 @@ HOMES_PATH = "/srv/semesterhub/homes"
 STATE_PATH = "/var/lib/semesterhub/state"
 SECRETS_PATH = "/var/lib/semesterhub/secrets"
 SETTINGS_PATH = "/etc/semesterhub/hub/settings.json"
+SETTINGS_MOUNT = {"source": SETTINGS_PATH, "target": "/etc/semesterhub/settings.json", "read_only": True}
 HUB_RUN_PATH = "/run/keeper"
 """Where the hub's container has the keeper's folder of this boot (:mod:`hubconfig.keeper.gate`)."""
 SITE_PATH = f"{STATE_PATH}/site"
@@ -140,7 +141,7 @@ def containers(
             "command": ["python3", "-m", "hubconfig"],
             "mounts": [
                 *([socket] if semester.orchestrator == "swarm" else []),
-                {"source": SETTINGS_PATH, "target": "/etc/semesterhub/settings.json", "read_only": True},
+                SETTINGS_MOUNT,
                 {"source": SECRETS_PATH, "target": "/run/semesterhub/secrets", "read_only": True},
                 {"source": f"{STATE_PATH}/hub", "target": "/srv/jupyterhub"},
                 {"source": HOMES_PATH, "target": HOMES_PATH},
@@ -182,7 +183,6 @@ def _keeper(semester: Semester, images: Mapping[str, str], run: Mapping[str, Any
     same = (*(["/var/run/docker.sock"] if guards else []), HOMES_PATH, STATE_PATH, SECRETS_PATH)
     # It ends students' pods when the site is fenced; the settings tell where the cluster is.
     ends_pods = guards and semester.orchestrator == "kubernetes"
-    settings = {"source": SETTINGS_PATH, "target": "/etc/semesterhub/settings.json", "read_only": True}
     return {
         "name": "keeper",
         "image": images["hub"],
@@ -192,7 +192,7 @@ def _keeper(semester: Semester, images: Mapping[str, str], run: Mapping[str, Any
             *history.mounts(semester),
             dict(run),
             {"source": keeper_config.KEEPER_PATH, "target": keeper_config.KEEPER_PATH, "read_only": True},
-            *([settings] if ends_pods else []),
+            *([SETTINGS_MOUNT] if ends_pods else []),
         ],
         "files": [keeper_config.KEEPER_PATH, *([SETTINGS_PATH] if ends_pods else [])],
     }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.client.exceptions import ApiException
 
@@ -17,7 +18,16 @@ from .settings import KubernetesSettings
 FIELD_MANAGER = "semesterhub"
 TIMEOUT_S = 30.0
 CERTIFICATE_FILE = "kubernetes-ca.crt"
+TROUBLE = (ApiException, aiohttp.ClientError, OSError)
+"""What asking raises when the cluster refuses, or nobody answers."""
 _SUCCESS = dict.fromkeys((200, 201, 202), "object")
+
+
+def short(error: Exception) -> str:
+    """A trouble as one line."""
+    if isinstance(error, ApiException):
+        return f"{error.status} {error.reason} {str(error.body or '')[:300]}"
+    return str(error)
 
 
 def connection(cluster: KubernetesSettings, folder: Path, metadata: str = METADATA) -> Configuration:

@@ -14,16 +14,12 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import aiohttp
-from kubernetes_asyncio.client.exceptions import ApiException
-
-from .kube_api import KubeApi, connection
+from .kube_api import TROUBLE, KubeApi, connection, short
 from .kube_manifests import PLACEHOLDER, ROLE_LABEL, cluster_of, manifests, placeholder, placeholder_name
 from .settings import HubSettings, SettingsError, load_settings
 
 EVERY_S = 60.0
 AGAIN_S = 5.0
-TROUBLE = (ApiException, aiohttp.ClientError, OSError)
 
 log = logging.getLogger("semesterhub.kubernetes")
 
@@ -67,14 +63,8 @@ async def keep(settings: HubSettings, folder: Path) -> None:
                 log.info("The cluster's namespace %s is as it should be", cluster_of(settings).namespace)
             await hold(api, settings, datetime.now(UTC))
         except TROUBLE as error:
-            log.warning("The cluster could not be asked: %s", _short(error))
+            log.warning("The cluster could not be asked: %s", short(error))
         await asyncio.sleep(EVERY_S if prepared else AGAIN_S)
-
-
-def _short(error: Exception) -> str:
-    if isinstance(error, ApiException):
-        return f"{error.status} {error.reason} {str(error.body or '')[:300]}"
-    return str(error)
 
 
 def main() -> int:

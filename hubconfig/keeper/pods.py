@@ -8,38 +8,33 @@ import time
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from kubernetes_asyncio.client.exceptions import ApiException
-
 from ..kube import node_from_api
-from ..kube_api import KubeApi, connection
+from ..kube_api import TROUBLE, KubeApi, connection, short
 from ..kube_manifests import ROLE_LABEL, SERVER, cluster_of
 from ..settings import SettingsError, load_settings
 from .errors import KeeperError
 
 LOOK_EVERY_S = 0.5
 ENDED = frozenset({"Succeeded", "Failed"})
-TROUBLE = (ApiException, aiohttp.ClientError, OSError, SettingsError)
 
 
-def remove(within_s: float, settings_path: Path | None = None) -> dict[str, Any]:
+def remove(within_s: float) -> dict[str, Any]:
     """Returns when no student's pod runs: how many were stopped, and which nodes could not be asked.
 
     A pod of a node that does not answer stays until the node does; the node's name is told. Raises KeeperError: the cluster does
     not answer, or pods still run after `within_s`.
     """
     try:
-        return asyncio.run(_remove(within_s, settings_path))
-    except TROUBLE as error:
-        said = f"{error.status} {error.reason}" if isinstance(error, ApiException) else str(error)
+        return asyncio.run(_remove(within_s))
+    except (*TROUBLE, SettingsError) as error:
         raise KeeperError(
-            f"students' pods cannot be ended, the cluster's API does not answer as it should: {said}. Run the same command again, or "
-            "scale the cluster's node groups to 0 in the cloud's console and say so (--i-have-powered-it-off)"
+            f"students' pods cannot be ended, the cluster's API does not answer as it should: {short(error)}. Run the same command "
+            "again, or scale the cluster's node groups to 0 in the cloud's console and say so (--i-have-powered-it-off)"
         ) from None
 
 
-async def _remove(within_s: float, settings_path: Path | None) -> dict[str, Any]:
-    cluster = cluster_of(load_settings(settings_path))
+async def _remove(within_s: float) -> dict[str, Any]:
+    cluster = cluster_of(load_settings())
     pods = f"/api/v1/namespaces/{cluster.namespace}/pods"
     with tempfile.TemporaryDirectory(prefix="semesterhub-pods-") as folder:
         api = KubeApi(connection(cluster, Path(folder)))

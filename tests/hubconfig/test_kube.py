@@ -403,6 +403,6 @@ def test_a_placeholder_wants_a_node_for_itself_and_gives_way_to_students() -> No
 
 async def test_no_token_means_no_answer_from_the_cluster(client: Any, api: FakeKubernetes) -> None:
     api.token = "another"
-    with pytest.raises(kube_keeper.ApiException) as refused:
+    with pytest.raises(kube_api.ApiException) as refused:
         await kube_keeper.prepare(client, settings())
     assert refused.value.status == 401

@@ -112,10 +112,7 @@ def test_work_that_only_a_lost_site_had_comes_beside_what_was_done_since(sites: 
     sites.kill("cloud")
     (cloud / "both.ipynb").write_text("written just before the power went")
     (cloud / "only here.txt").write_text("x")
-    token = "t-two"
-    sites.ask("fallback", "claim", "--epoch", "2", "--token", token, "--by", "test", "--kind", "failover")
-    sites.ask("fallback", "proof", "--epoch", "2", "--token", token, "--how", "admin", "--detail", "power is off")
-    sites.ask("fallback", "promote", "--epoch", "2", "--token", token)
+    sites.promote_unasked("fallback", 2, "t-two", "failover")
     (fallback / "both.ipynb").write_text("written after the move")
     sites.start("cloud")
     sites.until(lambda: sites.ask("cloud", "status")["role"] == "standby")
@@ -140,10 +137,7 @@ def test_the_same_the_other_way_round(sites: Sites) -> None:
     sites.until(lambda: "No route to host" in sites.log("cloud"))
     (fallback / "both.ipynb").write_text("written just before the power went")
     (fallback / "only there.txt").write_text("x")
-    token = "t-three"
-    sites.ask("cloud", "claim", "--epoch", "3", "--token", token, "--by", "test", "--kind", "failback")
-    sites.ask("cloud", "proof", "--epoch", "3", "--token", token, "--how", "admin", "--detail", "power is off")
-    sites.ask("cloud", "promote", "--epoch", "3", "--token", token)
+    sites.promote_unasked("cloud", 3, "t-three", "failback")
     (cloud / "both.ipynb").write_text("written after the move")
     sites.cut(False)
     sites.until(lambda: sites.ask("fallback", "status")["role"] == "standby")
@@ -159,10 +153,7 @@ def test_the_same_the_other_way_round(sites: Sites) -> None:
 def test_a_site_that_is_active_takes_nothing(sites: Sites) -> None:
     sites.copied()
     sites.kill("cloud")
-    token = "t-two"
-    sites.ask("fallback", "claim", "--epoch", "2", "--token", token, "--by", "test", "--kind", "failover")
-    sites.ask("fallback", "proof", "--epoch", "2", "--token", token, "--how", "admin", "--detail", "power is off")
-    sites.ask("fallback", "promote", "--epoch", "2", "--token", token)
+    sites.promote_unasked("fallback", 2, "t-two", "failover")
     top = f"{sites.homes('fallback')}/"
     code, why = sites.run(
         "fallback", "peer-rsync", f"rsync --server -logDtpRe.iLsfxCIvu --files-from=- --from0 . {top}"

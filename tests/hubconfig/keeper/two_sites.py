@@ -175,6 +175,12 @@ class Sites:
         database.close()
         return names
 
+    def promote_unasked(self, target: str, epoch: int, token: str, kind: str) -> None:
+        """An unplanned move: the other site is away, and an admin's word that it is off is the proof."""
+        self.ask(target, "claim", "--epoch", str(epoch), "--token", token, "--by", "test", "--kind", kind)
+        self.ask(target, "proof", "--epoch", str(epoch), "--token", token, "--how", "admin", "--detail", "power is off")
+        self.ask(target, "promote", "--epoch", str(epoch), "--token", token)
+
     def hand_over(self, source: str, target: str, epoch: int, token: str, *, last_copy: bool = True) -> None:
         """A planned move, as the failover task makes it."""
         self.ask(target, "claim", "--epoch", str(epoch), "--token", token, "--by", "test", "--kind", "failover")
