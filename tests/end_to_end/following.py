@@ -9,6 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from operations.dns import DnsError
+from operations.patience import LaterError
+
+
+@dataclass
+class Way:
+    """The proxy's URL, the addresses it led to so far, and why it led nowhere."""
+
+    url: str = ""
+    led: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -21,9 +34,9 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 @contextlib.asynccontextmanager
-async def following(host: str, addresses: Callable[[], tuple[str, ...]]) -> AsyncIterator[tuple[str, list[str]]]:
-    """The proxy's URL, and the addresses it led to so far. Every other host is refused: tests talk to nobody else."""
-    led: list[str] = []
+async def following(host: str, addresses: Callable[[], tuple[str, ...]]) -> AsyncIterator[Way]:
+    """Every other host is refused: tests talk to nobody else."""
+    way = Way()
     open_ones: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,11 +49,12 @@ async def following(host: str, addresses: Callable[[], tuple[str, ...]]) -> Asyn
             if request[0] != "CONNECT" or name != host:
                 writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
                 return
-            address = (await asyncio.to_thread(addresses))[0]
-            led.append(address)
             try:
+                address = (await asyncio.to_thread(addresses))[0]
+                way.led.append(address)
                 there = await asyncio.open_connection(address, int(port))
-            except OSError:
+            except (OSError, DnsError, LaterError, IndexError) as problem:
+                way.refused.append(f"{len(way.led)} led: {type(problem).__name__}: {problem}")
                 writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
                 return
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -53,7 +67,8 @@ async def following(host: str, addresses: Callable[[], tuple[str, ...]]) -> Asyn
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", led
+        way.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield way
     finally:
         server.close()
         for task in list(open_ones):

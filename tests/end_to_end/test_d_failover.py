@@ -47,12 +47,12 @@ async def test_a_browser_that_follows_the_name_is_still_signed_in_and_finds_its_
     dns = open_dns(semester, cluster.stack)
     host = urlsplit(cluster.target.hub_url).hostname or ""
     flags = [flag for flag in FLAGS if "host-resolver" not in flag]
-    async with following(host, lambda: dns.look().addresses) as (proxy, led), async_playwright() as playwright:
+    async with following(host, lambda: dns.look().addresses) as way, async_playwright() as playwright:
         context = await playwright.chromium.launch_persistent_context(
             str(tmp_path / "profile"),
             executable_path=program,
             headless=True,
-            proxy={"server": proxy, "bypass": "<-loopback>"},
+            proxy={"server": way.url, "bypass": "<-loopback>"},
             args=[*flags, f"--ignore-certificate-errors-spki-list={key_of_the_hub(cluster)}"],
         )
         page = context.pages[0] if context.pages else await context.new_page()
@@ -73,7 +73,7 @@ async def test_a_browser_that_follows_the_name_is_still_signed_in_and_finds_its_
                 {"id": "a", "cell_type": "markdown", "metadata": {}, "source": f"homework of {name}"}]}  # fmt: skip
             status = await page.evaluate(put, [f"/user/{name}/api/contents/hw1.ipynb", json.dumps(notebook)])
             assert status in (200, 201)
-            assert set(led) == {"127.0.0.1"}
+            assert set(way.led) == {"127.0.0.1"}
 
             await cluster.hub("failover")
             assert dns.look().addresses == ("127.0.0.2",)
@@ -81,12 +81,13 @@ async def test_a_browser_that_follows_the_name_is_still_signed_in_and_finds_its_
             assert await page.locator("#password_input").count() == 0, "has to sign in again"
             await page.wait_for_url(f"**/user/{name}/lab**")
             await page.wait_for_selector(".jp-DirListing-item[title*='hw1.ipynb']")
-            assert "127.0.0.2" in led
+            assert "127.0.0.2" in way.led
             await page.dblclick(".jp-DirListing-item[title*='hw1.ipynb']")
             await page.wait_for_selector(f".jp-RenderedMarkdown:has-text('homework of {name}')")
         except BaseException:
             await page.screenshot(path=tmp_path / "failed.png")
-            print(f"the page when it failed: {tmp_path / 'failed.png'}, at {page.url}")
+            print(f"the page when it failed: {tmp_path / 'failed.png'}, at {page.url}: {await page.inner_text('body')}")
+            print(f"the name led to {way.led}; nowhere: {way.refused}")
             raise
         finally:
             await context.close()
