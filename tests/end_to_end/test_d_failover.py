@@ -14,9 +14,8 @@ import pytest
 from operations import scratch_stack, stacks
 from operations.dns import open_dns
 from operations.failover.context import sites_of
-from tests.end_to_end.cluster import Cluster, chromium
-from tests.end_to_end.following import following
-from tests.end_to_end.test_browser import FLAGS, key_of_the_hub
+from tests.end_to_end.cluster import Cluster
+from tests.end_to_end.following import person, sign_in
 
 pytestmark = [pytest.mark.swarm, pytest.mark.timeout(1500)]
 
@@ -37,61 +36,31 @@ def standing_by(cluster: Cluster) -> Iterator[Cluster]:
 async def test_a_browser_that_follows_the_name_is_still_signed_in_and_finds_its_notebook(
     standing_by: Cluster, tmp_path: Path
 ) -> None:
-    program = chromium()
-    if program is None:
-        pytest.fail("no Chromium on this machine (apt-get install chromium, or SEMESTERHUB_CHROMIUM=/path/to/it)")
-    from playwright.async_api import async_playwright
-
     cluster, name = standing_by, f"ada{secrets.token_hex(2)}"
-    semester = stacks.load(cluster.stack)
-    dns = open_dns(semester, cluster.stack)
-    host = urlsplit(cluster.target.hub_url).hostname or ""
-    flags = [flag for flag in FLAGS if "host-resolver" not in flag]
-    async with following(host, lambda: dns.look().addresses) as way, async_playwright() as playwright:
-        context = await playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=program,
-            headless=True,
-            proxy={"server": way.url, "bypass": "<-loopback>"},
-            args=[*flags, f"--ignore-certificate-errors-spki-list={key_of_the_hub(cluster)}"],
-        )
-        page = context.pages[0] if context.pages else await context.new_page()
-        page.set_default_timeout(120_000)
-        try:
-            await page.goto(cluster.target.hub_url)
-            await page.fill("#username_input", name)
-            await page.fill("#password_input", cluster.target.student_password)
-            await page.click("#login_submit")
-            await page.wait_for_url(f"**/user/{name}/lab**")
-            await page.wait_for_selector(".jp-Launcher")
-            put = """async ([path, text]) => {
-                const xsrf = document.cookie.match(/_xsrf=([^;]+)/)[1];
-                const answer = await fetch(path, {method: "PUT", headers: {"X-XSRFToken": xsrf},
-                    body: JSON.stringify({type: "notebook", content: JSON.parse(text)})});
-                return answer.status; }"""
-            notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
-                {"id": "a", "cell_type": "markdown", "metadata": {}, "source": f"homework of {name}"}]}  # fmt: skip
-            status = await page.evaluate(put, [f"/user/{name}/api/contents/hw1.ipynb", json.dumps(notebook)])
-            assert status in (200, 201)
-            assert set(way.led) == {"127.0.0.1"}
+    dns = open_dns(stacks.load(cluster.stack), cluster.stack)
+    async with person(cluster, tmp_path, lambda: dns.look().addresses) as (page, way):
+        await sign_in(page, cluster, name)
+        put = """async ([path, text]) => {
+            const xsrf = document.cookie.match(/_xsrf=([^;]+)/)[1];
+            const answer = await fetch(path, {method: "PUT", headers: {"X-XSRFToken": xsrf},
+                body: JSON.stringify({type: "notebook", content: JSON.parse(text)})});
+            return answer.status; }"""
+        notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
+            {"id": "a", "cell_type": "markdown", "metadata": {}, "source": f"homework of {name}"}]}  # fmt: skip
+        status = await page.evaluate(put, [f"/user/{name}/api/contents/hw1.ipynb", json.dumps(notebook)])
+        assert status in (200, 201)
+        assert set(way.led) == {"127.0.0.1"}
 
-            await cluster.hub("failover")
-            assert dns.look().addresses == ("127.0.0.2",)
-            await page.goto(cluster.target.hub_url)
-            assert await page.locator("#password_input").count() == 0, "has to sign in again"
-            await page.wait_for_url(f"**/user/{name}/lab**")
-            await page.wait_for_selector(".jp-DirListing-item[title*='hw1.ipynb']")
-            assert "127.0.0.2" in way.led
-            await page.dblclick(".jp-DirListing-item[title*='hw1.ipynb']")
-            await page.wait_for_selector(f".jp-RenderedMarkdown:has-text('homework of {name}')")
-        except BaseException:
-            await page.screenshot(path=tmp_path / "failed.png")
-            print(f"the page when it failed: {tmp_path / 'failed.png'}, at {page.url}: {await page.inner_text('body')}")
-            print(f"the name led to {way.led}; nowhere: {way.refused}")
-            raise
-        finally:
-            await context.close()
-    await _fenced_page_says_where_to_go(cluster, host)
+        await cluster.hub("failover")
+        assert dns.look().addresses == ("127.0.0.2",)
+        await page.goto(cluster.target.hub_url)
+        assert await page.locator("#password_input").count() == 0, "has to sign in again"
+        await page.wait_for_url(f"**/user/{name}/lab**")
+        await page.wait_for_selector(".jp-DirListing-item[title*='hw1.ipynb']")
+        assert "127.0.0.2" in way.led
+        await page.dblclick(".jp-DirListing-item[title*='hw1.ipynb']")
+        await page.wait_for_selector(f".jp-RenderedMarkdown:has-text('homework of {name}')")
+    await _fenced_page_says_where_to_go(cluster, urlsplit(cluster.target.hub_url).hostname or "")
     await _standby_again(cluster)
     await cluster.hub("failback")
     assert dns.look().addresses == ("127.0.0.1",)
