@@ -21,6 +21,7 @@ def kind_of(item: pytest.Item) -> str:
     return kinds[0]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: KINDS.index(kind_of(item)))  # stable: within a kind the order stays
     for item in items:

@@ -24,6 +24,10 @@ from operations.progress import note
 
 FOLDER = WORK_DIR / "load"
 TOLD_EVERY_S = 10.0
+RATIO_AT_MOST = 0.5
+"""Median time from sign-in to a computed cell, tuned over naive: what the tuning promises."""
+CPU_S_AT_MOST = 2.5
+"""CPU-seconds for a start, server and kernel (naive: 4.0; a bare Jupyter server alone: 1.6)."""
 
 
 def target_of(stack: str) -> Target:
@@ -92,13 +96,32 @@ class Comparison:
         tuned, naive = self.tuned.spread(measure), self.naive.spread(measure)
         return tuned.p50 / naive.p50 if tuned and naive and naive.p50 else float("inf")
 
+    def missed(self) -> list[str]:
+        """What of its promises the tuned hub did not keep, in sentences."""
+        tuned, missed = self.tuned, []
+        if tuned.failures:
+            missed.append(f"{len(tuned.failures)} of {len(tuned.students)} students could not work")
+        if (ratio := self.ratio()) > RATIO_AT_MOST:
+            missed.append(f"a computed cell took {ratio:.2f} of the naive hub's time, promised is {RATIO_AT_MOST}")
+        cpu = tuned.spread("cpu_s")
+        if cpu is None or cpu.count < len(tuned.students):
+            missed.append(
+                f"the CPU of a start is known for {cpu.count if cpu else 0} of {len(tuned.students)} students"
+            )
+        elif cpu.p50 > CPU_S_AT_MOST:
+            missed.append(f"a start took {cpu.p50:.2f} CPU-seconds, promised is {CPU_S_AT_MOST}")
+        if not tuned.longest_queue():
+            missed.append("nobody saw a place in the queue: a larger class shows it (--students)")
+        return missed
+
 
 def compare(
     stack: str = "demo", students: int = 20, within_s: float = 5, stay_s: float = 5, *, seed: int = 1
 ) -> Comparison:
     """Send the same class to `stack` and to the naive hub, one after the other, and print the ratio of the medians.
 
-    On both sides one student comes before the class and is not counted, so that both have their image in memory.
+    On both sides one student comes before the class and is not counted, so that both have their image in memory. Raises
+    UserError when the tuned hub breaks a promise, after everything is printed and saved.
     """
     from operations.naive import NaiveHub  # which itself is a target of load runs
 
@@ -118,6 +141,8 @@ def compare(
     folder = FOLDER / f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
     comparison = Comparison(tuned, naive, folder)
     _tell(comparison)
+    if missed := comparison.missed():
+        raise UserError("; ".join(missed))
     return comparison
 
 

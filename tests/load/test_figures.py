@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from operations.load import report
 from operations.load.class_run import arrivals, run_class
 from operations.load.measure import Meter, Track
 from operations.load.records import ClassResult, Spread, StudentRecord, percentile
+from operations.load.runs import Comparison
 from operations.load.target import Target, is_this_machine, refuse_foreign
 
 pytestmark = pytest.mark.unit
@@ -117,3 +119,24 @@ def test_report_names_failures_and_counts_only_who_computed(tmp_path: Path) -> N
     text = (where / "table.txt").read_text()
     assert "load-002 failed at server: Spawn failed: cluster full" in text
     assert (where / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def one_of_each(computed_s: float, cpu_s: float | None, place: int) -> ClassResult:
+    student = StudentRecord("load-001", 0.0, computed_s=computed_s, cpu_s=cpu_s, saved_s=computed_s)
+    student.queue_positions = [place] if place else []
+    return dataclasses.replace(some_result(), students=[student])
+
+
+@pytest.mark.parametrize(
+    ("tuned", "missed"),
+    [
+        (one_of_each(7, 1.2, 3), []),
+        (one_of_each(12, 1.2, 3), ["a computed cell took 0.60 of the naive hub's time, promised is 0.5"]),
+        (one_of_each(7, 2.6, 3), ["a start took 2.60 CPU-seconds, promised is 2.5"]),
+        (one_of_each(7, None, 3), ["the CPU of a start is known for 0 of 1 students"]),
+        (one_of_each(7, 1.2, 0), ["nobody saw a place in the queue: a larger class shows it (--students)"]),
+        (dataclasses.replace(some_result()), ["1 of 2 students could not work", "the CPU of a start is known for 1 of 2 students"]),
+    ],
+)  # fmt: skip
+def test_a_broken_promise_is_named(tuned: ClassResult, missed: list[str], tmp_path: Path) -> None:
+    assert Comparison(tuned, one_of_each(20, 4.0, 0), tmp_path).missed() == missed
