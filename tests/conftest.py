@@ -33,12 +33,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def group_of(item: pytest.Item) -> str | None:
     """Which tests one process runs in order when `./hub test` runs two: those that share a semester that is up.
 
-    Unit tests share nothing. A sandbox module may share what its fixtures deployed; all that need the local cloud share one.
+    Unit tests share nothing. A module may share what its fixtures deployed; all that need a whole semester share one.
     """
-    kind = kind_of(item)
-    if kind == "unit":
+    if kind_of(item) == "unit":
         return None
-    return item.path.stem if kind == "sandbox" else "semester"
+    return "semester" if "cluster" in getattr(item, "fixturenames", ()) else item.path.stem
 
 
 @pytest.fixture(scope="session")
