@@ -33,11 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def group_of(item: pytest.Item) -> str | None:
     """Which tests one process runs in order when `./hub test` runs two: those that share a semester that is up.
 
-    Unit tests share nothing. A module may share what its fixtures deployed; all that need a whole semester share one.
+    Unit tests share nothing. A module may share what its fixtures deployed; all that need a whole semester share one, and so
+    do those of one stack that is up offline.
     """
     if kind_of(item) == "unit":
         return None
-    return "semester" if "cluster" in getattr(item, "fixturenames", ()) else item.path.stem
+    fixtures = getattr(item, "fixturenames", ())
+    if "cluster" in fixtures:
+        return "semester"
+    if "brought_up" in fixtures:
+        parameters = item.callspec.params  # type: ignore[attr-defined]
+        return f"offline {parameters.get('stack') or parameters['life']}"
+    return item.path.stem
 
 
 @pytest.fixture(scope="session")
