@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from providers.base import Context, Created, Field, Handler, Observed, ProviderError, Schema
 from providers.localcloud import checks, docker_api, host, owned
+from providers.localcloud.sweep import release
 
 
 class NetworkHandler(Handler):
@@ -71,6 +72,8 @@ class NetworkHandler(Handler):
         if found is None:
             return
         owned.require_ours("network", id, found.get("Labels"))
+        for left in release("network", id, str(inputs.get("stack", state.get("stack")))):
+            ctx.info(f"removed {left}, a machine that a killed run had left in the network {id}")
         docker_api.remove("network", id)
 
 

@@ -37,6 +37,21 @@ def leftovers(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[tu
     ]
 
 
+def release(kind: str, docker_name: str, stack: str) -> list[str]:
+    """Remove the stack's machines that still use its network or volume, which is about to go; their Docker names.
+
+    Whatever the state knows of has gone before. These are of a run that was killed between making a machine and recording it.
+    """
+    api = docker_api.client()
+    using = {
+        "label": [f"{owned.STACK}={stack}", f"{owned.OWNER}={owned.owner_label()}", f"{owned.KIND}=machine"],
+        kind: docker_name,
+    }
+    with docker_api.explained(f"looking for machines that use the Docker {kind} {docker_name}"):
+        names = [c["Names"][0].lstrip("/") for c in api.containers(all=True, filters=using)]
+    return [name for name in names if docker_api.remove("container", name)]
+
+
 def sweep(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[str]:
     """Remove the leftovers; returns what was removed, as `container semesterhub-demo-hub`. For after a destroy only."""
     removed = [(kind, name) for kind, name in leftovers(stack, keep_volumes) if docker_api.remove(kind, name)]

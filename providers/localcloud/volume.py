@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from providers.base import Context, Created, Field, Handler, Observed, Schema
 from providers.localcloud import checks, docker_api, owned
-from providers.localcloud.sweep import RETAIN
+from providers.localcloud.sweep import RETAIN, release
 
 DELETE_HOMES = "SEMESTERHUB_DELETE_HOMES"
 """Environment variable that holds the one stack whose retained volumes may be deleted."""
@@ -67,4 +67,6 @@ class VolumeHandler(Handler):
         ):
             ctx.info(f"kept the volume {id} with its files ({inputs.get('purpose') or 'to be retained'})")
             return
+        for left in release("volume", id, str(inputs.get("stack", state.get("stack")))):
+            ctx.info(f"removed {left}, a machine that a killed run had left and that used the volume {id}")
         docker_api.remove("volume", id)

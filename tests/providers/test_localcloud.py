@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from providers.localcloud import owned
 from tests.providers.conftest import docker, machine
 from tests.providers.harness import Stack
 
@@ -327,6 +328,11 @@ def test_provider_ends_with_a_killed_engine(cluster: Stack) -> None:
     assert inspect(cluster.docker_name("hub"))["Id"] != left
 
 
+def _labels(cluster: Stack, name: str) -> list[str]:
+    marks = owned.labels(cluster.name, name, "network", {})
+    return [part for label in marks.items() for part in ("--label", "=".join(label))]
+
+
 def test_killed_run_followed_by_destroy_is_swept(cluster: Stack) -> None:
     from providers.localcloud.sweep import leftovers, sweep
 
@@ -337,8 +343,11 @@ def test_killed_run_followed_by_destroy_is_swept(cluster: Stack) -> None:
     wait_for(lambda: not docker("ps", "-q", "--filter", f"name={cluster.docker_name('none')}"))
     for lock in (cluster.folder / "state").rglob("locks/**/*.json"):
         lock.unlink()
-    cluster.run("destroy")
-    assert ("container", cluster.docker_name("hub")) in leftovers(cluster.name)
-    assert f"container {cluster.docker_name('hub')}" in sweep(cluster.name)
-    assert leftovers(cluster.name) == []
+    destroyed = cluster.run("destroy")
+    assert (
+        destroyed.code == 0 and f"removed {cluster.docker_name('hub')}, a machine that a killed run" in destroyed.text
+    )
+    docker("network", "create", *_labels(cluster, "net"), cluster.docker_name("net"))
+    assert leftovers(cluster.name) == [("network", cluster.docker_name("net"))]
+    assert sweep(cluster.name) == [f"network {cluster.docker_name('net')}"] and leftovers(cluster.name) == []
     assert docker("volume", "ls", "-q", "--filter", f"name={cluster.docker_name('homes')}"), "homes stay"
