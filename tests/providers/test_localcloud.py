@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from providers.localcloud import owned
 from tests.providers.conftest import docker, machine
 from tests.providers.harness import Stack
 
@@ -328,11 +327,6 @@ def test_provider_ends_with_a_killed_engine(cluster: Stack) -> None:
     assert inspect(cluster.docker_name("hub"))["Id"] != left
 
 
-def _labels(cluster: Stack, name: str) -> list[str]:
-    marks = owned.labels(cluster.name, name, "network", {})
-    return [part for label in marks.items() for part in ("--label", "=".join(label))]
-
-
 def test_killed_run_followed_by_destroy_is_swept(cluster: Stack) -> None:
     from providers.localcloud.sweep import leftovers, sweep
 
@@ -347,7 +341,7 @@ def test_killed_run_followed_by_destroy_is_swept(cluster: Stack) -> None:
     assert (
         destroyed.code == 0 and f"removed {cluster.docker_name('hub')}, a machine that a killed run" in destroyed.text
     )
-    docker("network", "create", *_labels(cluster, "net"), cluster.docker_name("net"))
-    assert leftovers(cluster.name) == [("network", cluster.docker_name("net"))]
-    assert sweep(cluster.name) == [f"network {cluster.docker_name('net')}"] and leftovers(cluster.name) == []
+    disk = f"{cluster.docker_name('hub')}-docker"
+    assert leftovers(cluster.name) == [("volume", disk)]
+    assert sweep(cluster.name) == [f"volume {disk}"] and leftovers(cluster.name) == []
     assert docker("volume", "ls", "-q", "--filter", f"name={cluster.docker_name('homes')}"), "homes stay"
