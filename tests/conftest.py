@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 KINDS = ("unit", "sandbox", "swarm", "browser", "load")
 """Cheap ones first, so that a plain mistake is told in seconds."""
+LONGEST_FIRST = ("swarm", "browser", "load", "sandbox", "unit")
+"""The same where several processes share the tests."""
 
 
 def kind_of(item: pytest.Item) -> str:
@@ -21,13 +24,21 @@ def kind_of(item: pytest.Item) -> str:
     return kinds[0]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     items.sort(key=lambda item: KINDS.index(kind_of(item)))  # stable: within a kind the order stays
+    grouped = []
     for item in items:
-        group = group_of(item)
-        if group and not item.get_closest_marker("xdist_group"):
+        if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
+            grouped.append(item)
+    shared = getattr(config.option, "loadgroup", False)  # set by xdist in its processes
+    if shared:
+        # The long chains first: what shares nothing fills the gaps until the end.
+        items.sort(key=lambda item: LONGEST_FIRST.index(kind_of(item)))
+    yield
+    if shared and not all("@" in item.nodeid for item in grouped):
+        raise pytest.UsageError("this pytest-xdist does not group tests with this pytest; see requirements.in")
 
 
 def group_of(item: pytest.Item) -> str | None:
