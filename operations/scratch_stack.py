@@ -22,8 +22,8 @@ import yaml
 
 from operations import leftovers, state
 from operations.errors import UserError
-from operations.locks import process_start_epoch_s
-from operations.paths import CONFIG_DIR, ROOT, STACKS_DIR, owner_label, stack_file
+from operations.locks import file_lock, process_start_epoch_s
+from operations.paths import CONFIG_DIR, LOCKS_DIR, ROOT, STACKS_DIR, owner_label, stack_file
 from operations.progress import note
 from operations.stacks import path_of
 
@@ -74,13 +74,15 @@ def scratch_stack(
 def sweep() -> list[str]:
     """Remove scratch stacks whose process was killed before it could do so; their names."""
     swept: list[str] = []
-    for path in STACKS_DIR.glob("Pulumi.*.yaml"):
-        found = OWNER.match(_text(path))
-        if found and process_start_epoch_s(int(found[1])) is None:
-            name = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-            note(f"scratch stack '{name}' of an earlier run is removed")
-            remove(name)
-            swept.append(name)
+    # One at a time: a run's processes all begin with this, and two cannot destroy the same stack.
+    with file_lock(LOCKS_DIR / "scratch-stacks", "removing scratch stacks of earlier runs", say=note):
+        for path in STACKS_DIR.glob("Pulumi.*.yaml"):
+            found = OWNER.match(_text(path))
+            if found and process_start_epoch_s(int(found[1])) is None:
+                name = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+                note(f"scratch stack '{name}' of an earlier run is removed")
+                remove(name)
+                swept.append(name)
     return swept
 
 
