@@ -53,12 +53,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _selection(mark: str | None, rest: Sequence[str]) -> list[str]:
-    """pytest's options. Everything at once runs in three processes, also on two cores: tests of the local cloud mostly wait
-    for its machines. The order is that of tests/conftest.py, longest chains first."""
+    """pytest's options. Everything at once runs in two processes: tests of the local cloud mostly wait for its machines,
+    so the others find a core that is free. The order is that of tests/conftest.py, longest chains first."""
     if mark:
         return ["-m", mark]
     told_itself = any(option in {"-s", "--pdb", "-n"} or option.startswith("--dist") for option in rest)
-    return [] if told_itself else ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    return [] if told_itself else ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+TESTS = Path(__file__).resolve().parent
 KINDS = ("unit", "sandbox", "swarm", "browser", "load")
 """Cheap ones first, so that a plain mistake is told in seconds."""
 LONGEST_FIRST = ("swarm", "browser", "load", "sandbox", "unit")
@@ -27,35 +28,32 @@ def kind_of(item: pytest.Item) -> str:
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     items.sort(key=lambda item: KINDS.index(kind_of(item)))  # stable: within a kind the order stays
-    grouped = []
     for item in items:
-        if group := group_of(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-            grouped.append(item)
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
     shared = getattr(config.option, "loadgroup", False)  # set by xdist in its processes
     if shared:
         # The long chains first: what shares nothing fills the gaps until the end.
         items.sort(key=lambda item: LONGEST_FIRST.index(kind_of(item)))
     yield
-    if shared and not all("@" in item.nodeid for item in grouped):
+    if shared and not all("@" in item.nodeid for item in items):
         raise pytest.UsageError("this pytest-xdist does not group tests with this pytest; see requirements.in")
 
 
-def group_of(item: pytest.Item) -> str | None:
-    """Which tests one process runs in order when `./hub test` runs two: those that share a semester that is up.
+def group_of(item: pytest.Item) -> str:
+    """Which tests one process runs in order when `./hub test` runs several: those that share something that is costly.
 
-    Unit tests share nothing. A module may share what its fixtures deployed; all that need a whole semester share one, and so
-    do those of one stack that is up offline.
+    All that need a whole semester share one, and so do those of one stack that is up offline. Others share what their module
+    prepares, and those of one cloud's components its SDK and the programs that they look at.
     """
-    if kind_of(item) == "unit":
-        return None
     fixtures = getattr(item, "fixturenames", ())
     if "cluster" in fixtures:
         return "semester"
     if "brought_up" in fixtures:
         parameters = item.callspec.params  # type: ignore[attr-defined]
         return f"offline {parameters.get('stack') or parameters['life']}"
-    return item.path.stem
+    folder = item.path.parent.relative_to(TESTS).as_posix()
+    kind = "" if kind_of(item) == "unit" else " with engines"
+    return folder if folder in {"components/aws", "components/azure"} else f"{folder}/{item.path.stem}{kind}"
 
 
 @pytest.fixture(scope="session")

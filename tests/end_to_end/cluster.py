@@ -136,7 +136,7 @@ class Cluster:
         users = [server["user"] for server in self.servers()]
         if users:
             self.sh("hub", f"python3 -c {shlex.quote(_DELETE)} {token} {' '.join(users)}")
-        await wait_for(lambda: not self.servers(), 60, "all servers to stop")
+        await wait_for(lambda: not self.servers(), 120, "all servers to stop")
 
     async def hub(self, *arguments: str) -> Any:
         """`./hub … --stack <this one>`; websockets of the test stay alive meanwhile."""
