@@ -6,6 +6,7 @@ a websocket, so this client sends them as Chromium does. Every instance has its 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -82,6 +83,10 @@ class Page:
     def forms(self) -> list[Form]:
         return _PageParser.read(self.text).forms
 
+    def reloads_after_s(self) -> float | None:
+        """After how many seconds the page loads itself again (meta refresh); None when it does not."""
+        return _PageParser.read(self.text).refresh_s
+
     def assets(self) -> list[str]:
         """Absolute addresses of the scripts and style sheets that the page links to on its own host."""
         found = (urljoin(self.url, link) for link in _PageParser.read(self.text).assets)
@@ -94,6 +99,7 @@ class _PageParser(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.forms: list[Form] = []
         self.assets: list[str] = []
+        self.refresh_s: float | None = None
         self._form: Form | None = None
         self._select: str | None = None
 
@@ -108,6 +114,9 @@ class _PageParser(HTMLParser):
         if tag == "form":
             self._form = Form(action=a.get("action", ""), method=a.get("method", "get").lower())
             self.forms.append(self._form)
+        elif tag == "meta" and a.get("http-equiv", "").lower() == "refresh":
+            with contextlib.suppress(ValueError):
+                self.refresh_s = float(a.get("content", "").partition(";")[0])
         elif tag == "script" and a.get("src"):
             self.assets.append(a["src"])
         elif tag == "link" and "stylesheet" in a.get("rel", "").split() and a.get("href"):

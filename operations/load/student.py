@@ -27,6 +27,8 @@ from operations.load.target import Target
 AHEAD = re.compile(r"(\d+)\s+ahead of you", re.IGNORECASE)
 QUEUE_WORDS = re.compile(r"ahead of you|next in line|in the queue|you are next|cluster (is )?full", re.IGNORECASE)
 PROGRESS_URL = re.compile(r"""EventSource\(\s*["']([^"']+)["']""")
+AWAY_AT_MOST_S = 60.0
+"""A page that loads itself again for longer than this is a failure: nobody looks at it for that long."""
 EVENT_SOURCE_RETRY_S = 3.0
 """Chromium's delay before it reopens an event stream that ended."""
 STOP_WAIT_S = 60.0
@@ -146,14 +148,14 @@ class Student:
         async with self.step("server"):
             asked = self.elapsed()
             self.record.server_started = True  # from here on there may be something to stop
-            page = await self._browser.open(self._next_url or self._at("hub/spawn"))
+            page = await self._reloaded(await self._browser.open(self._next_url or self._at("hub/spawn")))
             self._next_url = None
             if not _about_spawning(page):
                 # The hub's home page: the student presses "Start My Server".
-                page = await self._browser.open(self._at("hub/spawn"))
+                page = await self._reloaded(await self._browser.open(self._at("hub/spawn")))
             form = _options_form(page)
             if form is not None:
-                page = await self._browser.submit(page, form, self._choose(form))
+                page = await self._reloaded(await self._browser.submit(page, form, self._choose(form)))
             if page.status >= 400:
                 raise VisitError(f"{urlsplit(page.url).path} answered {page.status}: {_error_text(page.text)}")
             if not self._is_my_server(page.url):
@@ -206,6 +208,15 @@ class Student:
                 url = urljoin(page.url, _unescape_js(found.group(1)))
             self.record.stream_reconnects += 1
             await asyncio.sleep(EVENT_SOURCE_RETRY_S)
+
+    async def _reloaded(self, page: Page) -> Page:
+        """The page that a browser ends up on: one that says that the hub is away for a moment loads itself again."""
+        until_s = self.elapsed() + AWAY_AT_MOST_S
+        while page.status in AWAY and (wait_s := page.reloads_after_s()) is not None and self.elapsed() < until_s:
+            self._note(self.elapsed(), f"the hub is away: {page.status}")
+            await asyncio.sleep(wait_s)
+            page = await self._browser.open(page.url)
+        return page
 
     async def _after_the_restart(self) -> Page:
         """What the pending page does when the hub is away: wait until it answers, then ask for the server again."""

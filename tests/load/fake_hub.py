@@ -29,6 +29,8 @@ class Faults:
     stream_breaks_once: bool = False
     away_once: bool = False
     """The hub is away when the stream is opened, and for one question afterwards."""
+    pages_away: int = 0
+    """So many times the page says "one moment" instead of the spawn page, and loads itself again."""
     file_changes: bool = False
     forgets_state: bool = False
     no_lab: bool = False
@@ -126,6 +128,10 @@ class FakeHub:
 
     async def pending_page(self, request: web.Request) -> web.Response:
         user = self.who(request)
+        if self.faults.pages_away:
+            self.faults.pages_away -= 1
+            text = '<meta http-equiv="refresh" content="0.01"><h1>One moment, please</h1>'
+            return web.Response(text=text, content_type="text/html", status=503)
         url = f"/hub/api/users/{user}/server/progress?_xsrf={self.xsrf}"
         return web.Response(text=f'<script>var e = new EventSource("{url}");</script>', content_type="text/html")
 

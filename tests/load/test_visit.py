@@ -75,6 +75,21 @@ async def test_a_hub_that_restarts_under_a_waiting_student_is_waited_for_as_the_
         assert any("503" in text for _, text in record.messages)
 
 
+async def test_a_page_that_loads_itself_again_is_waited_for_and_told() -> None:
+    async with serve(Faults(pages_away=2)) as hub:
+        record = await visit(hub)
+        assert record.failure is None
+        assert any(text == "the hub is away: 503" for _, text in record.messages)
+
+
+async def test_a_page_that_goes_on_loading_itself_again_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(student_module, "AWAY_AT_MOST_S", 0.1)
+    async with serve(Faults(pages_away=10_000)) as hub:
+        record = await visit(hub)
+        assert record.failed_step == "server"
+        assert "answered 503: One moment, please" in (record.failure or "")
+
+
 async def test_wrong_password_fails_at_login_with_the_hubs_sentence() -> None:
     async with serve() as hub:
         record = await visit(hub, password="guess")
