@@ -192,7 +192,7 @@ def planned_or_assumed_away(semester: Semester) -> Plan:
         raise
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(courses, st.sampled_from([6.0, 8.0, 16.0, 64.0]), st.integers(0, 3), st.integers(16, 26))
 def test_a_local_plan_has_a_seat_and_an_address_for_everybody(
     drawn: list[dict[str, Any]], memory_gib: float, spare: int, prefix: int
@@ -212,7 +212,7 @@ def test_a_local_plan_has_a_seat_and_an_address_for_everybody(
     assert planned.workers.allocatable_memory_mib < memory_gib * 1024
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(courses, st.sampled_from(["aws", "azure"]), st.sampled_from(["swarm", "kubernetes"]), st.integers(16, 24))
 def test_cloud_subnets_are_inside_the_network_and_apart(
     drawn: list[dict[str, Any]], name: str, orchestrator: str, prefix: int
@@ -229,7 +229,7 @@ def test_cloud_subnets_are_inside_the_network_and_apart(
     assert planned.workers.count * planned.workers.servers_per_node >= planned.peak_servers
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(1, 25), st.integers(64, 2000), st.integers(0, 20)), min_size=1, max_size=4),
     st.randoms(use_true_random=False),
@@ -252,7 +252,7 @@ def test_everybody_finds_a_place_in_any_order_on_the_emptiest_node(
         chosen[2] -= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 1500), st.integers(1, 1500))
 def test_a_larger_class_never_gets_fewer_workers(one: int, other: int) -> None:
     few, many = (plan(semester(course={"students": n})) for n in sorted((one, other)))
