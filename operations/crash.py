@@ -9,10 +9,8 @@ The stack is a scratch copy: a semester that is up is not touched.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
-import random
 import signal
 import subprocess
 import tempfile
@@ -76,18 +74,18 @@ class Expected:
     nodes: tuple[str, ...]
 
 
-def run(stack: str | None = None, sample: int | None = None, *, seed: int = 1, cascade: bool = False) -> list[Trial]:
+def run(stack: str | None = None, *, cascade: bool = False) -> list[Trial]:
     """Try the boundaries and print a table. Raises UserError when any of them did not converge.
 
     `stack`: the stack file to copy (its images must be built, or the first run builds them); None: a light stack with
-    one worker. `sample`: only so many boundaries, spread over the run. `cascade`: do not repair and destroy between
-    the kills; each run finds what the one before left, and only the last one is followed by an `up` to its end.
+    one worker. `cascade`: do not repair and destroy between the kills; each run finds what the one before left, and only
+    the last one is followed by an `up` to its end.
     """
     changes = LIGHT if stack is None else {}
     with scratch_stack("crash", changes, like=stack or "demo") as name:
         drill = Drill(name)
         note(f"stack '{name}': one run that nobody disturbs, to learn its boundaries")
-        boundaries = pick(drill.learn(), sample, seed)
+        boundaries = drill.learn()
         note(f"{len(boundaries)} boundaries" + (", in one cascade" if cascade else ""))
         trials = drill.cascade(boundaries) if cascade else drill.each(boundaries)
     show(trials)
@@ -95,19 +93,6 @@ def run(stack: str | None = None, sample: int | None = None, *, seed: int = 1, c
     if failed:
         raise UserError(f"{len(failed)} of {len(trials)} kills did not end in a converged stack; the table says why")
     return trials
-
-
-def pick(boundaries: list[Boundary], sample: int | None, seed: int) -> list[Boundary]:
-    """All boundaries, or `sample` of them: one from each stretch of the run, chosen by the seed."""
-    if sample is None or sample >= len(boundaries):
-        return boundaries
-    if sample < 1:
-        raise UserError(
-            f"--sample: {sample} is not possible; allowed: 1 to {len(boundaries)} (or leave it out for all)"
-        )
-    rng = random.Random(f"crash {seed}")
-    edges = [round(i * len(boundaries) / sample) for i in range(sample + 1)]
-    return [boundaries[rng.randrange(low, high)] for low, high in itertools.pairwise(edges)]
 
 
 def boundaries_of(record: dict[str, Any]) -> list[Boundary]:

@@ -17,7 +17,7 @@ TESTS = Path(__file__).resolve().parent
 KINDS = ("unit", "sandbox", "swarm", "browser", "load")
 """Cheap ones first, so that a plain mistake is told in seconds."""
 LONGEST_FIRST = ("swarm", "browser", "load", "sandbox", "unit")
-"""The same where several processes share the tests."""
+"""The same where several processes share the tests: what shares nothing fills the gaps until the end."""
 
 
 def kind_of(item: pytest.Item) -> str:
@@ -32,13 +32,11 @@ def kind_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    items.sort(key=lambda item: KINDS.index(kind_of(item)))  # stable: within a kind the order stays
+    shared = getattr(config.option, "loadgroup", False)  # set by xdist in its processes
+    order = LONGEST_FIRST if shared else KINDS
+    items.sort(key=lambda item: order.index(kind_of(item)))  # stable: within a kind the order stays
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    shared = getattr(config.option, "loadgroup", False)  # set by xdist in its processes
-    if shared:
-        # The long chains first: what shares nothing fills the gaps until the end.
-        items.sort(key=lambda item: LONGEST_FIRST.index(kind_of(item)))
     yield
     if shared and not all("@" in item.nodeid for item in items):
         raise pytest.UsageError("this pytest-xdist does not group tests with this pytest; see requirements.in")
@@ -51,12 +49,12 @@ def group_of(item: pytest.Item) -> str:
     prepares, and those of one cloud's components its SDK and the programs that they look at.
     """
     fixtures = getattr(item, "fixturenames", ())
-    if "cluster" in fixtures:
+    folder = item.path.parent.relative_to(TESTS).as_posix()
+    if folder == "end_to_end" and "cluster" in fixtures:  # the provider's tests have a light `cluster` of their own
         return "semester"
     if "brought_up" in fixtures:
         parameters = item.callspec.params  # type: ignore[attr-defined]
         return f"offline {parameters.get('stack') or parameters['life']}"
-    folder = item.path.parent.relative_to(TESTS).as_posix()
     kind = "" if kind_of(item) == "unit" else " with engines"
     return folder if folder in {"components/aws", "components/azure"} else f"{folder}/{item.path.stem}{kind}"
 
@@ -64,7 +62,7 @@ def group_of(item: pytest.Item) -> str:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout under test."""
-    return Path(__file__).resolve().parent.parent
+    return TESTS.parent
 
 
 def pytest_configure() -> None:

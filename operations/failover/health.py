@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from hubconfig.access import CHECK_USER
 from operations.errors import UserError
-from operations.load.browser import Browser, VisitError
+from operations.load.browser import AWAY, Browser, VisitError
 from operations.load.kernel import Kernel
 
 NOTEBOOK = "check.ipynb"
@@ -105,7 +105,7 @@ async def answers(browser: Browser, hub: Hub) -> None:
     """Returns when the hub's API does."""
     while True:
         try:
-            status, answer = await browser.call("GET", hub.at("hub/api/"), allow=(502, 503, 504))
+            status, answer = await browser.call("GET", hub.at("hub/api/"), allow=tuple(AWAY))
             if status == 200 and isinstance(answer, dict) and "version" in answer:
                 return
         except (aiohttp.ClientError, OSError):

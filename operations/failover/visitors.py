@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from hubconfig.access import CHECK_USER
 from operations.failover import health
-from operations.load.browser import Browser, VisitError
+from operations.load.browser import AWAY, Browser, VisitError
 from operations.load.student import Student
 from operations.load.target import Target
 
@@ -130,7 +130,7 @@ class Visitor:
         while True:
             try:
                 page = await student.browser.open(student.target.hub_url)
-                if page.status not in (502, 503, 504):
+                if page.status not in AWAY:
                     break
             except (aiohttp.ClientError, OSError):
                 pass  # the old site is gone, the new one is not up yet: a person presses reload

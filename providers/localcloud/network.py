@@ -72,8 +72,7 @@ class NetworkHandler(Handler):
         if found is None:
             return
         owned.require_ours("network", id, found.get("Labels"))
-        for left in release("network", id, str(inputs.get("stack", state.get("stack")))):
-            ctx.info(f"removed {left}, a machine that a killed run had left in the network {id}")
+        release(ctx, "network", id, str(inputs.get("stack", state.get("stack"))))
         docker_api.remove("network", id)
 
 

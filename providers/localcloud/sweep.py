@@ -6,10 +6,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from providers.base import Context
 from providers.localcloud import docker_api, owned
 
 RETAIN = "semesterhub.retain"
 """Label of a volume: whether it was made to outlive its stack."""
+
+
+def _mine(stack: str) -> list[str]:
+    """The labels of everything that this checkout made for the stack."""
+    return [f"{owned.STACK}={stack}", f"{owned.OWNER}={owned.owner_label()}"]
 
 
 def leftovers(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[tuple[str, str]]:
@@ -19,7 +25,7 @@ def leftovers(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[tu
     from the volume's first day, and the wish to retain it may be younger.
     """
     api = docker_api.client()
-    mine = {"label": [f"{owned.STACK}={stack}", f"{owned.OWNER}={owned.owner_label()}"]}
+    mine = {"label": _mine(stack)}
     with docker_api.explained(f"looking for what the stack {stack} left"):
         containers: list[dict[str, Any]] = api.containers(all=True, filters=mine)
         networks: list[dict[str, Any]] = api.networks(filters=mine)
@@ -37,19 +43,18 @@ def leftovers(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[tu
     ]
 
 
-def release(kind: str, docker_name: str, stack: str) -> list[str]:
-    """Remove the stack's machines that still use its network or volume, which is about to go; their Docker names.
+def release(ctx: Context, kind: str, docker_name: str, stack: str) -> None:
+    """Remove the stack's machines that still use its network or volume, which is about to go, and tell it.
 
     Whatever the state knows of has gone before. These are of a run that was killed between making a machine and recording it.
     """
     api = docker_api.client()
-    using = {
-        "label": [f"{owned.STACK}={stack}", f"{owned.OWNER}={owned.owner_label()}", f"{owned.KIND}=machine"],
-        kind: docker_name,
-    }
+    using = {"label": [*_mine(stack), f"{owned.KIND}=machine"], kind: docker_name}
     with docker_api.explained(f"looking for machines that use the Docker {kind} {docker_name}"):
         names = [c["Names"][0].lstrip("/") for c in api.containers(all=True, filters=using)]
-    return [name for name in names if docker_api.remove("container", name)]
+    for name in names:
+        if docker_api.remove("container", name):
+            ctx.info(f"removed {name}, a machine that a killed run had left and that used the {kind} {docker_name}")
 
 
 def sweep(stack: str, keep_volumes: Collection[str] = ("homes",)) -> list[str]:

@@ -67,6 +67,5 @@ class VolumeHandler(Handler):
         ):
             ctx.info(f"kept the volume {id} with its files ({inputs.get('purpose') or 'to be retained'})")
             return
-        for left in release("volume", id, str(inputs.get("stack", state.get("stack")))):
-            ctx.info(f"removed {left}, a machine that a killed run had left and that used the volume {id}")
+        release(ctx, "volume", id, str(inputs.get("stack", state.get("stack"))))
         docker_api.remove("volume", id)

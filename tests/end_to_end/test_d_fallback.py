@@ -90,11 +90,12 @@ def _shown(metal: Metal) -> str:
     """The status that the fallback's edge answers with; in its first seconds it has no certificate yet (curl's 35)."""
     host, _, port = metal.target.hub_url.removeprefix("https://").partition(":")
     ask = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", f"{host}:{port}:{STANDBY}"]
-    for _ in range(30):
+
+    def answered() -> subprocess.CompletedProcess[str] | None:
         done = subprocess.run([*ask, metal.target.hub_url], check=False, capture_output=True, text=True)
-        if done.returncode != 35:
-            break
-        time.sleep(1)
+        return done if done.returncode != 35 else None
+
+    done = metal.until(answered, 30, "the edge's first certificate")
     assert done.returncode == 0, f"curl ended with {done.returncode}"
     return done.stdout
 
