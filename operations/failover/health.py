@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from hubconfig.access import CHECK_USER
 from operations.errors import UserError
-from operations.load.browser import AWAY, Browser, VisitError
+from operations.load.browser import AwayError, Browser, VisitError
 from operations.load.kernel import Kernel
 
 NOTEBOOK = "check.ipynb"
@@ -77,11 +77,13 @@ def check(hub: Hub, operator_token: str, *, timeout_s: float = 240) -> dict[str,
 async def _check(hub: Hub, token: str, timeout_s: float) -> dict[str, Any]:
     began = time.monotonic()
     doing = "waiting for the hub to answer"
+    running: Browser | None = None
     try:
         async with (
             asyncio.timeout(timeout_s),
-            Browser(hub.ssl_context(), resolver=hub.resolver(), token=token) as browser,
+            Browser(hub.ssl_context(), resolver=hub.resolver(), token=token, away_s=timeout_s) as browser,
         ):
+            running = browser
             await answers(browser, hub)
             answered_s = time.monotonic() - began
             doing = f"starting the server of {CHECK_USER}"
@@ -93,8 +95,9 @@ async def _check(hub: Hub, token: str, timeout_s: float) -> dict[str, Any]:
                 doing = "stopping the server again" if doing != "running the notebook" else doing
                 await browser.call("DELETE", hub.at(f"hub/api/users/{CHECK_USER}/server"), allow=(404, 400))
     except TimeoutError:
+        trouble = f", at last: {running.trouble}" if running and running.trouble else ""
         raise UserError(
-            f"health check of {hub.hub_url} at {hub.address}: {doing} took more than {timeout_s:g} s"
+            f"health check of {hub.hub_url} at {hub.address}: {doing} took more than {timeout_s:g} s{trouble}"
         ) from None
     except (VisitError, aiohttp.ClientError, OSError) as problem:
         raise UserError(f"health check of {hub.hub_url} at {hub.address}: {doing} failed: {problem}") from None
@@ -102,15 +105,14 @@ async def _check(hub: Hub, token: str, timeout_s: float) -> dict[str, Any]:
 
 
 async def answers(browser: Browser, hub: Hub) -> None:
-    """Returns when the hub's API does."""
-    while True:
-        try:
-            status, answer = await browser.call("GET", hub.at("hub/api/"), allow=tuple(AWAY))
-            if status == 200 and isinstance(answer, dict) and "version" in answer:
-                return
-        except (aiohttp.ClientError, OSError):
-            pass  # not up yet; the caller's time limit ends this
-        await asyncio.sleep(0.3)
+    """Returns when the hub's API does; the caller's time limit ends this."""
+
+    async def ask() -> None:
+        _, answer = await browser.call("GET", hub.at("hub/api/"))
+        if not isinstance(answer, dict) or "version" not in answer:
+            raise AwayError("something else than a hub answered")
+
+    await browser.until_back(ask)
 
 
 async def start(browser: Browser, hub: Hub) -> None:

@@ -19,12 +19,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from hubconfig.access import CHECK_USER
 from operations.failover import health
-from operations.load.browser import AWAY, Browser, VisitError
+from operations.load.browser import Browser, VisitError
 from operations.load.student import Student
 from operations.load.target import Target
 
 WRITE_EVERY_S = 0.5
 GIVE_UP_S = 300.0
+AWAY_S = 60.0
+"""For so long the check account waits for a hub that is being restarted."""
 TROUBLE = (VisitError, aiohttp.ClientError, TimeoutError, OSError)
 HOME_FILE = "drill-number.txt"
 TOKEN_NOTE = "drill-"
@@ -127,14 +129,8 @@ class Visitor:
             with contextlib.suppress(*TROUBLE):
                 await student.kernel.disconnect()
             student.kernel = None
-        while True:
-            try:
-                page = await student.browser.open(student.target.hub_url)
-                if page.status not in AWAY:
-                    break
-            except (aiohttp.ClientError, OSError):
-                pass  # the old site is gone, the new one is not up yet: a person presses reload
-            await asyncio.sleep(0.5)
+        # The old site is gone, the new one is not up yet.
+        page = await student.browser.open_when_back(student.target.hub_url)
         if any("password" in form.names for form in page.forms()):
             raise VisitError(f"{self.name} has to sign in again")
         await student.start_server()
@@ -173,7 +169,7 @@ class CheckVisitor:
 
     def __init__(self, target: Target, token: str, resolver: AbstractResolver) -> None:
         self.hub = health.Hub(target.hub_url, "", target.ca_certificate)
-        self.browser = Browser(target.ssl_context(), GIVE_UP_S, resolver=resolver, token=token)
+        self.browser = Browser(target.ssl_context(), GIVE_UP_S, resolver=resolver, token=token, away_s=AWAY_S)
         self.text = f"{self.name} {time.time_ns()}\n"
         self.back_s: float | None = None
         self.problem = ""

@@ -6,14 +6,17 @@ a websocket, so this client sends them as Chromium does. Every instance has its 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import math
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -27,17 +30,22 @@ CONNECTIONS_PER_HOST = 6
 MAX_EVENT_BYTES = 1 << 20
 AWAY = frozenset({502, 503, 504})
 """What the edge answers while the hub is away."""
+AWAY_EVERY_S = 0.3
+"""So often whoever waits for a hub that is away asks again."""
 
 HEARTBEAT_S = 30.0
 """A websocket is asked this often whether the other side is still there."""
+
+
+Answer = TypeVar("Answer")
 
 
 class VisitError(Exception):
     """Something a student would see as "it does not work": the message says what was asked and what came back."""
 
 
-class StreamAwayError(VisitError):
-    """An event stream was answered with 502, 503 or 504: the hub, or the proxy before it, is being restarted."""
+class AwayError(VisitError):
+    """Answered with 502, 503 or 504: the hub, or the proxy before it, is being restarted."""
 
 
 class LoopbackResolver(AbstractResolver):
@@ -154,7 +162,8 @@ class Browser:
     """One student's browser. Use as `async with Browser(ssl_context) as browser`.
 
     ``resolver`` answers where names are (default: :class:`LoopbackResolver`); ``token`` signs every request for callers
-    that are programs, such as a health check, instead of a cookie.
+    that are programs, such as a health check, instead of a cookie. ``away_s`` is for those programs, too: for so long their `call`
+    asks a hub again that is away.
     """
 
     def __init__(
@@ -164,7 +173,11 @@ class Browser:
         *,
         resolver: AbstractResolver | None = None,
         token: str = "",
+        away_s: float = 0.0,
     ) -> None:
+        self._away_s = away_s
+        self.trouble = ""
+        """What the last request met that `until_back` waits for; empty when it was answered."""
         self._ssl: ssl.SSLContext | bool = ssl_context if ssl_context is not None else True
         self._timeout_s = timeout_s
         self._resolver = resolver
@@ -240,11 +253,44 @@ class Browser:
                 raise VisitError(f"GET {urlsplit(url).path} answered {response.status}")
             return len(body)
 
+    async def until_back(self, ask: Callable[[], Awaitable[Answer]], within_s: float = math.inf) -> Answer:
+        """What `ask` answers once the hub does: asked again while nothing answers or AwayError is raised. After `within_s`
+        that is raised; without it the caller's own time limit ends the waiting."""
+        until = time.monotonic() + within_s
+        while True:
+            try:
+                answer = await ask()
+            except (AwayError, aiohttp.ClientError, OSError) as problem:
+                self.trouble = str(problem) or type(problem).__name__
+                if time.monotonic() >= until:
+                    raise
+                await asyncio.sleep(AWAY_EVERY_S)
+            else:
+                self.trouble = ""
+                return answer
+
+    async def open_when_back(self, url: str) -> Page:
+        """Load a page as a person does who presses reload until the hub is there."""
+
+        async def ask() -> Page:
+            page = await self.open(url)
+            if page.status in AWAY:
+                raise AwayError(f"GET {urlsplit(url).path or '/'} answered {page.status}")
+            return page
+
+        return await self.until_back(ask)
+
     async def call(self, method: str, url: str, body: Any = None, allow: tuple[int, ...] = ()) -> tuple[int, Any]:
         """A script's API call from a page of the same site. Returns status and decoded JSON (None when empty).
 
-        Raises VisitError for a status of 400 and above that is not in `allow`.
+        Raises VisitError for a status of 400 and above that is not in `allow`; AwayError for 502, 503 and 504, after asking
+        again for `away_s`.
         """
+        if self._away_s:
+            return await self.until_back(lambda: self._call(method, url, body, allow), self._away_s)
+        return await self._call(method, url, body, allow)
+
+    async def _call(self, method: str, url: str, body: Any, allow: tuple[int, ...]) -> tuple[int, Any]:
         headers = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin", "Accept": "application/json"}
         token = self.cookie(url, "_xsrf")
         if token:
@@ -252,7 +298,8 @@ class Browser:
         async with self.session.request(method, url, json=body, headers=headers) as response:
             text = await response.text(errors="replace")
             if response.status >= 400 and response.status not in allow:
-                raise VisitError(f"{method} {urlsplit(url).path} answered {response.status}: {_short(text)}")
+                kind = AwayError if response.status in AWAY else VisitError
+                raise kind(f"{method} {urlsplit(url).path} answered {response.status}: {_short(text)}")
             try:
                 return response.status, json.loads(text) if text.strip() else None
             except json.JSONDecodeError:
@@ -265,7 +312,7 @@ class Browser:
         async with self.session.get(url, headers=headers, timeout=timeout) as response:
             if response.status != 200:
                 text = await response.text(errors="replace")
-                kind = StreamAwayError if response.status in AWAY else VisitError
+                kind = AwayError if response.status in AWAY else VisitError
                 raise kind(f"progress stream answered {response.status}: {_short(text)}")
             data: list[str] = []
             buffer = b""

@@ -19,7 +19,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from operations.load.browser import AWAY, Browser, Form, Page, StreamAwayError, VisitError
+from operations.load.browser import AWAY, AwayError, Browser, Form, Page, VisitError
 from operations.load.kernel import Kernel
 from operations.load.records import StudentRecord
 from operations.load.target import Target
@@ -197,7 +197,7 @@ class Student:
                         return
             except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError) as problem:
                 self._note(self.elapsed(), f"stream broke off: {_reason(problem)}")
-            except StreamAwayError as problem:
+            except AwayError as problem:
                 self._note(self.elapsed(), _reason(problem))
                 page = await self._after_the_restart()
                 if self._is_my_server(page.url):
@@ -220,11 +220,9 @@ class Student:
 
     async def _after_the_restart(self) -> Page:
         """What the pending page does when the hub is away: wait until it answers, then ask for the server again."""
-        while True:
-            await asyncio.sleep(EVENT_SOURCE_RETRY_S / 2)
-            status, _ = await self._browser.call("GET", self._at("hub/health"), allow=tuple(AWAY))
-            if status == 200:
-                return await self._browser.open(self._at(f"hub/spawn/{quote(self.name)}"))
+        await asyncio.sleep(EVENT_SOURCE_RETRY_S / 2)
+        await self._browser.until_back(lambda: self._browser.call("GET", self._at("hub/health")))
+        return await self._browser.open(self._at(f"hub/spawn/{quote(self.name)}"))
 
     def _note(self, at_s: float, message: str) -> None:
         if not message or (self.record.messages and self.record.messages[-1][1] == message):

@@ -7,13 +7,20 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType, web
 
+from hubconfig.access import CHECK_USER
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 PASSWORD = "correct horse"
+TOKEN = secrets.token_hex(8)
+"""Signs a program in as the hub's check user."""
 
 HEARTBEAT_S = 30.0
 """The server asks this often whether the page is still there; a page that does not answer is let go."""
@@ -31,6 +38,8 @@ class Faults:
     """The hub is away when the stream is opened, and for one question afterwards."""
     pages_away: int = 0
     """So many times the page says "one moment" instead of the spawn page, and loads itself again."""
+    calls_away: int = 0
+    """So many times every call of a program to the hub or to the check's server is answered with 503 first."""
     file_changes: bool = False
     forgets_state: bool = False
     no_lab: bool = False
@@ -52,9 +61,15 @@ class FakeHub:
     xsrf: str = field(default_factory=lambda: secrets.token_hex(8))
     sessions: dict[str, str] = field(default_factory=dict)
     streams: int = 0
+    asked: Counter[str] = field(default_factory=Counter)
 
     def app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[self.away_first])
+        app.router.add_get("/hub/api/", self.version)
+        app.router.add_post("/hub/api/users/{user}", self.add_user)
+        app.router.add_get("/hub/api/users/{user}", self.user_model)
+        app.router.add_post("/hub/api/users/{user}/server", self.start)
+        app.router.add_delete("/user/{user}/api/kernels/{kernel}", self.end_kernel)
         app.router.add_get("/", self.root)
         app.router.add_get("/hub/login", self.login_page)
         app.router.add_post("/hub/login", self.login)
@@ -74,7 +89,36 @@ class FakeHub:
         app.router.add_get("/user/{user}/api/contents/{path}", self.get_file)
         return app
 
+    @web.middleware
+    async def away_first(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "Authorization" not in request.headers or request.path.endswith("/channels"):
+            return await handler(request)
+        question = f"{request.method} {request.path}"
+        self.asked[question] += 1
+        if self.asked[question] <= self.faults.calls_away:
+            return web.Response(status=503, text="One moment, please")
+        return await handler(request)
+
+    async def version(self, request: web.Request) -> web.Response:
+        return web.json_response({"version": "5"})
+
+    async def add_user(self, request: web.Request) -> web.Response:
+        return web.Response(status=409)
+
+    async def user_model(self, request: web.Request) -> web.Response:
+        servers = {"": {"ready": True}} if self.who(request) in self.running else {}
+        return web.json_response({"servers": servers, "pending": None})
+
+    async def start(self, request: web.Request) -> web.Response:
+        self.running.add(self.who(request))
+        return web.Response(status=201)
+
+    async def end_kernel(self, request: web.Request) -> web.Response:
+        return web.Response(status=204)
+
     def who(self, request: web.Request) -> str:
+        if request.headers.get("Authorization") == f"token {TOKEN}":
+            return CHECK_USER
         name = self.sessions.get(request.cookies.get("session", ""))
         if name is None:
             raise web.HTTPForbidden(text="not signed in")
@@ -225,11 +269,13 @@ class FakeHub:
             await say("status", {"execution_state": "idle"}, parent)
             return
         code = asked["content"]["code"]
-        if found := re.fullmatch(r"mine = (\d+)\nprint\(sum\(i \* i for i in range\((\d+)\)\) \+ mine\)", code):
-            names["mine"] = int(found[1])
-            text = str(sum(i * i for i in range(int(found[2]))) + names["mine"])
+        if mine := re.match(r"mine = (\d+)", code):
+            names["mine"] = int(mine[1])
+        text = ""
+        if found := re.search(r"print\(sum\(i \* i for i in range\((\d+)\)\) \+ mine\)$", code):
+            text = str(sum(i * i for i in range(int(found[1]))) + names["mine"])
             text = "0" if self.faults.wrong_result else text
-        else:
+        elif not mine:
             text = "0" if self.faults.forgets_state else str(names.get("mine", "NameError"))
         await say("stream", {"name": "stdout", "text": "somebody else's"}, {"msg_id": "other"})
         await say("execute_reply", {"status": "ok"}, parent)
