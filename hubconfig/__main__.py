@@ -9,6 +9,7 @@ Where the semester has a fallback, $SEMESTERHUB_LEASE names the site's lease: th
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ CONFIG = Path(__file__).with_name("jupyterhub_config.py")
 
 def main() -> None:
     """Runs the hub; does not return before it ends."""
+    faulthandler.enable()  # a crash of the interpreter says where; without it the log just ends
     if lease := os.environ.get("SEMESTERHUB_LEASE"):
         from hubconfig.keeper import gate
 

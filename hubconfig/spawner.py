@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
+import docker
+from docker.utils import kwargs_from_env
 from dockerspawner import SwarmSpawner
 from traitlets import List, Unicode, default
 
@@ -24,8 +27,9 @@ class SemesterSpawner(ClassSpawner, SwarmSpawner):
         Unicode(), default_value=["node.role==worker"], help="Swarm constraints of every server."
     ).tag(config=True)
 
-    # shared by all spawners of one hub, like dockerspawner's own client
+    # shared by all spawners of one hub
     _pool: ClassVar[ThreadPoolExecutor | None] = None
+    _own: ClassVar[threading.local] = threading.local()
 
     remove = True
 
@@ -36,6 +40,16 @@ class SemesterSpawner(ClassSpawner, SwarmSpawner):
         if cls._pool is None:
             cls._pool = ThreadPoolExecutor(DOCKER_THREADS, thread_name_prefix="docker-api")
         return cls._pool
+
+    @property
+    def client(self) -> docker.APIClient:
+        """The calling thread's own client. dockerspawner keeps one for all on its class, which is safe with its one thread only:
+        two threads that make it at once replace it under a third, and Python 3.11 then reads freed memory (the first starts
+        after a hub's restart ended the hub, exit code 139)."""
+        if not hasattr(self._own, "client"):
+            tls = {"tls": docker.tls.TLSConfig(**self.tls_config)} if self.tls_config else {}
+            self._own.client = docker.APIClient(**{"version": "auto", **tls, **kwargs_from_env(), **self.client_kwargs})
+        return self._own.client
 
     def _cluster(self) -> Cluster:
         return Swarm(self.docker)

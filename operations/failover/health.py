@@ -26,6 +26,7 @@ from operations.load.browser import AwayError, Browser, VisitError
 from operations.load.kernel import Kernel
 
 NOTEBOOK = "check.ipynb"
+STARTS_AT_MOST = 2
 
 
 class FixedResolver(AbstractResolver):
@@ -116,10 +117,11 @@ async def answers(browser: Browser, hub: Hub) -> None:
 
 
 async def start(browser: Browser, hub: Hub) -> None:
-    """The check's own server, ready. One that an earlier check left stopping is waited for."""
+    """The check's own server, ready. One that an earlier check left stopping is waited for, and a start that a restart of the
+    hub interrupted is asked for again."""
     user = hub.at(f"hub/api/users/{CHECK_USER}")
     await browser.call("POST", user, allow=(409,))
-    asked = False
+    starts = 0
     while True:
         _, model = await browser.call("GET", user)
         found = model or {}
@@ -127,10 +129,10 @@ async def start(browser: Browser, hub: Hub) -> None:
         if server.get("ready"):
             return
         if not found.get("pending") and not server:
-            if asked:
-                raise VisitError("the hub started it, and it ended before it was ready")
+            if starts == STARTS_AT_MOST:
+                raise VisitError(f"the hub started it {starts} times, and it ended before it was ready")
             status, _ = await browser.call("POST", f"{user}/server", {}, allow=(400,))
-            asked = status != HTTPStatus.BAD_REQUEST  # refused: the old one is still on its way out
+            starts += status != HTTPStatus.BAD_REQUEST  # refused: the old one is still on its way out
         await asyncio.sleep(0.3)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from jupyterhub.spawner import SpawnException
 
 from hubconfig.admission import Stage
 from hubconfig.cluster import ENDED_STATES, STARTING_STATES
+from hubconfig.spawner import SemesterSpawner
 from tests.hubconfig.fakes import FakeDocker, course, make_settings
 
 pytestmark = pytest.mark.unit
@@ -323,3 +327,20 @@ async def test_progress_shows_the_way_of_a_start(make_spawner: Any, docker: Fake
     await events.aclose()
     docker.place("server-ada")
     await waiting
+
+
+def test_every_thread_has_a_client_of_its_own_and_keeps_it(make_spawner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all, made by two threads at once, ended the hub (see SemesterSpawner.client)."""
+    spawner, together = make_spawner(), threading.Barrier(4)
+    monkeypatch.setattr(SemesterSpawner, "_own", threading.local())
+    monkeypatch.setattr("docker.APIClient", SimpleNamespace)
+
+    def twice(_number: int) -> tuple[Any, Any]:
+        together.wait(5)
+        return spawner.client, make_spawner("bob").client
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = list(pool.map(twice, range(4)))
+    assert all(first is second for first, second in clients)
+    assert len({id(first) for first, _ in clients}) == 4
+    assert clients[0][0].version == "auto"

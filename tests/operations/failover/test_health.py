@@ -41,16 +41,22 @@ async def test_a_hub_that_stays_away_ends_the_check_in_time_with_what_it_answere
             await check(hub, timeout_s=0.5)
 
 
+async def test_a_start_that_went_with_a_restarting_hub_is_asked_for_again() -> None:
+    async with serve(Faults(starts_lost=1)) as hub:
+        await check(hub)
+
+
 @pytest.mark.parametrize(
     ("faults", "words"),
     [
+        (Faults(starts_lost=2), "the hub started it 2 times, and it ended before it was ready"),
         (Faults(cell_raises=True), "running the notebook failed: the cell .* raised MemoryError"),
         (Faults(wrong_result=True), "running the notebook failed: the notebook holds '0', expected"),
         (Faults(kernel_dies=True), "running the notebook failed: .*kernel died"),
     ],
 )
-async def test_a_broken_notebook_is_told_and_its_server_is_stopped(faults: Faults, words: str) -> None:
+async def test_a_broken_hub_or_notebook_is_told_and_no_server_stays(faults: Faults, words: str) -> None:
     async with serve(faults) as hub:
         with pytest.raises(UserError, match=words):
             await check(hub)
-        assert hub.stopped == [CHECK_USER]
+        assert hub.running == set()
