@@ -11,6 +11,12 @@ from operations.errors import UserError
 from operations.paths import CACHE
 from toolchain import Engine, obtain
 
+TEST_PROGRAMS = (
+    ("rsync", "rsync", "rsync, which copies homes from site to site"),
+    ("ssh-keygen", "openssh-client", "ssh-keygen, which makes the key of the bare metal"),
+    ("git", "git", "git, which brings course content and previewed versions"),
+    ("curl", "curl", "curl, which asks a site at its own address"),
+)
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -42,6 +48,12 @@ def chromium() -> Path:
             raise UserError(f"SEMESTERHUB_CHROMIUM={named} is not a program. Unset it, or name an installed Chromium.")
         return Path(named)
     return _program(CHROMIUM_NAMES, package="chromium", why="Chromium, which the browser tests drive")
+
+
+def testing_programs() -> None:
+    """What the tests run besides: a machine where nothing was installed by hand has none of these."""
+    for name, package, why in TEST_PROGRAMS:
+        _program((name,), package=package, why=why)
 
 
 def _program(names: tuple[str, ...], package: str, why: str) -> Path:

@@ -33,6 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if mark != "unit":
         daemon = setup.docker()
+        setup.testing_programs()
         environment["SEMESTERHUB_PULUMI"] = str(setup.pulumi().folder)
         if mark in {None, "browser"}:
             environment["SEMESTERHUB_CHROMIUM"] = str(setup.chromium())
