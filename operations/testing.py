@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from operations import setup
 from operations.errors import UserError
@@ -27,7 +28,8 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError(f"--fast runs the unit tests; it does not go with --only {options.only}.")
     mark = "unit" if options.fast else options.only
 
-    checked = 0 if options.no_lint else lint()
+    # Beside the first tests, which mostly wait for machines.
+    checks = None if options.no_lint else ThreadPoolExecutor(1).submit(lint)
     daemon = None
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(BYTECODE)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -48,9 +50,10 @@ def run(arguments: Sequence[str]) -> int:
             daemon.stop()
     if left:
         note(f"the tests left behind: {', '.join(left)}")
-    if checked:
+    failed = checks.result() if checks else 0
+    if failed:
         note("lint failed, see above")
-    return status or (1 if left or checked else 0)
+    return status or (1 if left or failed else 0)
 
 
 def _selection(mark: str | None, rest: Sequence[str]) -> list[str]:

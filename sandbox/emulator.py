@@ -7,6 +7,7 @@ the last one left it. The parent's side is `EmulatorProcess`; the emulator's own
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import socket
@@ -139,6 +140,7 @@ class Child:
 
 def child(description: str) -> Child:
     """Read the command line that `EmulatorProcess` gives."""
+    gc.disable()  # as in __main__.py: it lives as long as one command, and moto is a million objects to look through
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps what the cloud knows")
     parser.add_argument("--listen", type=int, required=True, help="number of the inherited listening socket")

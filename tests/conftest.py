@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,12 @@ def group_of(item: pytest.Item) -> str:
         return f"offline {parameters.get('stack') or parameters['life']}"
     kind = "" if kind_of(item) == "unit" else " with engines"
     return folder if folder in {"components/aws", "components/azure"} else f"{folder}/{item.path.stem}{kind}"
+
+
+def pytest_collection_finish() -> None:
+    """The clouds' SDKs are a million objects that stay; to look through them again and again was a third of the unit tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from operations import images
+from providers.base import Context, ProviderError
+from providers.localcloud import registry_image
 from providers.localcloud.password import ALPHABET
 from tests.providers import fake_registry
 from tests.providers.conftest import docker, machine
@@ -91,23 +93,25 @@ def test_image_is_pushed_once_and_again_when_the_registry_lost_it(stack: Stack, 
         assert stack.run("up").changed == {"image": "replace"} and registry.pushes == 3
 
 
-def test_registry_that_does_not_answer_is_told(stack: Stack, tiny: str) -> None:
+class Silent:
+    """Progress goes nowhere."""
+
+    def send(self, *_: object) -> None:
+        return None
+
+
+def test_registry_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_registry.running() as registry:
         address = registry.address
-    stack.add(
-        "image",
-        "RegistryImage",
-        stack=stack.name,
-        name="tiny",
-        tag=tiny,
-        image_id=docker("image", "inspect", "-f", "{{.Id}}", tiny),
-        push_address=address,
-        pull_address="10.1.2.3:5000",
-        repository="tiny",
-    )
-    failed = stack.run("up")
-    assert failed.code != 0 and f"the image registry at {address} does not answer after 30 s" in failed.text
-    stack.wanted["image"][1]["push_address"] = "10.1.2.3:5000"
+    monkeypatch.setattr(registry_image, "REGISTRY_WAIT_S", 1)
+    with pytest.raises(ProviderError, match=f"the image registry at {address} does not answer after 1 s .*/hub status"):
+        registry_image.Registry(address).wait(Context("urn::registry", Silent()))
+
+
+def test_registry_of_another_machine_is_refused(stack: Stack, tiny: str) -> None:
+    image = docker("image", "inspect", "-f", "{{.Id}}", tiny)
+    names = {"stack": stack.name, "name": "tiny", "tag": tiny, "image_id": image, "repository": "tiny"}
+    stack.add("image", "RegistryImage", **names, push_address="10.1.2.3:5000", pull_address="10.1.2.3:5000")
     assert "is not a loopback address" in stack.run("preview").text
 
 
