@@ -51,3 +51,15 @@ def install(names: Sequence[str], why: str) -> None:
             # A failed update (one mirror down) may still leave usable lists: only the installation decides.
             if process.wait() != 0 and arguments[0] == "install":
                 raise UserError(f"`{command}` failed:\n  " + "\n  ".join(tail))
+
+
+def program(names: Sequence[str], package: str, why: str) -> Path:
+    """The first of these programs that is on PATH; its package is installed where none is. Raises UserError."""
+    for attempt in ("look", "install"):
+        for name in names:
+            found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+            if found:
+                return Path(found)
+        if attempt == "look":
+            install([package], why=why)
+    raise UserError(f"{package} was installed, but no program {' or '.join(names)} is on PATH.")

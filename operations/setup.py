@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from operations import docker_engine, packages
@@ -37,7 +36,7 @@ def docker() -> docker_engine.StartedDaemon | None:
 
 def debootstrap() -> Path:
     """The program that makes a Debian base image where none can be pulled."""
-    return _program(("debootstrap",), package="debootstrap", why="debootstrap, which makes the base image")
+    return packages.program(("debootstrap",), package="debootstrap", why="debootstrap, which makes the base image")
 
 
 def chromium() -> Path:
@@ -47,21 +46,10 @@ def chromium() -> Path:
         if not os.access(named, os.X_OK):
             raise UserError(f"SEMESTERHUB_CHROMIUM={named} is not a program. Unset it, or name an installed Chromium.")
         return Path(named)
-    return _program(CHROMIUM_NAMES, package="chromium", why="Chromium, which the browser tests drive")
+    return packages.program(CHROMIUM_NAMES, package="chromium", why="Chromium, which the browser tests drive")
 
 
 def testing_programs() -> None:
     """What the tests run besides: a machine where nothing was installed by hand has none of these."""
     for name, package, why in TEST_PROGRAMS:
-        _program((name,), package=package, why=why)
-
-
-def _program(names: tuple[str, ...], package: str, why: str) -> Path:
-    for attempt in ("look", "install"):
-        for name in names:
-            found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-            if found:
-                return Path(found)
-        if attempt == "look":
-            packages.install([package], why=why)
-    raise UserError(f"{package} was installed, but no program {' or '.join(names)} is on PATH.")
+        packages.program((name,), package=package, why=why)

@@ -17,7 +17,6 @@ import io
 import json
 import os
 import shlex
-import shutil
 import socket
 import stat
 import subprocess
@@ -231,13 +230,8 @@ class Machine:
 
 def program() -> str:
     """The OpenSSH client, installed where that needs no question. Raises UserError."""
-    found = shutil.which("ssh")
-    if found is None:
-        packages.install(["openssh-client"], why="the SSH client, which reaches the fallback")
-        found = shutil.which("ssh")
-    if found is None:
-        raise UserError("openssh-client was installed, but no program ssh is on PATH.")
-    return found
+    why = "the SSH client, which reaches the fallback"
+    return str(packages.program(("ssh",), package="openssh-client", why=why))
 
 
 @contextlib.contextmanager

@@ -162,8 +162,8 @@ class Browser:
     """One student's browser. Use as `async with Browser(ssl_context) as browser`.
 
     ``resolver`` answers where names are (default: :class:`LoopbackResolver`); ``token`` signs every request for callers
-    that are programs, such as a health check, instead of a cookie. ``away_s`` is for those programs, too: for so long their `call`
-    asks a hub again that is away.
+    that are programs, such as a health check, instead of a cookie. ``away_s`` is for those programs, too: for so
+    long their `call` asks a hub again that is away.
     """
 
     def __init__(
@@ -253,9 +253,11 @@ class Browser:
                 raise VisitError(f"GET {urlsplit(url).path} answered {response.status}")
             return len(body)
 
-    async def until_back(self, ask: Callable[[], Awaitable[Answer]], within_s: float = math.inf) -> Answer:
-        """What `ask` answers once the hub does: asked again while nothing answers or AwayError is raised. After `within_s`
-        that is raised; without it the caller's own time limit ends the waiting."""
+    async def until_back(
+        self, ask: Callable[[], Awaitable[Answer]], within_s: float = math.inf, every_s: float | None = None
+    ) -> Answer:
+        """What `ask` answers once the hub does: asked again, every AWAY_EVERY_S unless told otherwise, while nothing answers
+        or AwayError is raised. After `within_s` that is raised; without it the caller's own time limit ends the waiting."""
         until = time.monotonic() + within_s
         while True:
             try:
@@ -264,7 +266,7 @@ class Browser:
                 self.trouble = str(problem) or type(problem).__name__
                 if time.monotonic() >= until:
                     raise
-                await asyncio.sleep(AWAY_EVERY_S)
+                await asyncio.sleep(AWAY_EVERY_S if every_s is None else every_s)
             else:
                 self.trouble = ""
                 return answer
@@ -298,8 +300,7 @@ class Browser:
         async with self.session.request(method, url, json=body, headers=headers) as response:
             text = await response.text(errors="replace")
             if response.status >= 400 and response.status not in allow:
-                kind = AwayError if response.status in AWAY else VisitError
-                raise kind(f"{method} {urlsplit(url).path} answered {response.status}: {_short(text)}")
+                raise _refused(f"{method} {urlsplit(url).path}", response.status, text)
             try:
                 return response.status, json.loads(text) if text.strip() else None
             except json.JSONDecodeError:
@@ -312,8 +313,7 @@ class Browser:
         async with self.session.get(url, headers=headers, timeout=timeout) as response:
             if response.status != 200:
                 text = await response.text(errors="replace")
-                kind = AwayError if response.status in AWAY else VisitError
-                raise kind(f"progress stream answered {response.status}: {_short(text)}")
+                raise _refused("progress stream", response.status, text)
             data: list[str] = []
             buffer = b""
             async for chunk in response.content.iter_any():
@@ -338,6 +338,11 @@ class Browser:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _refused(what: str, status: int, text: str) -> VisitError:
+    kind = AwayError if status in AWAY else VisitError
+    return kind(f"{what} answered {status}: {_short(text)}")
 
 
 def _short(text: str, limit: int = 200) -> str:

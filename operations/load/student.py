@@ -220,8 +220,9 @@ class Student:
 
     async def _after_the_restart(self) -> Page:
         """What the pending page does when the hub is away: wait until it answers, then ask for the server again."""
-        await asyncio.sleep(EVENT_SOURCE_RETRY_S / 2)
-        await self._browser.until_back(lambda: self._browser.call("GET", self._at("hub/health")))
+        every_s = EVENT_SOURCE_RETRY_S / 2
+        await asyncio.sleep(every_s)
+        await self._browser.until_back(lambda: self._browser.call("GET", self._at("hub/health")), every_s=every_s)
         return await self._browser.open(self._at(f"hub/spawn/{quote(self.name)}"))
 
     def _note(self, at_s: float, message: str) -> None:
