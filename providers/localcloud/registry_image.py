@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from providers.base import Context, Created, Field, Handler, Observed, ProviderError, Schema
-from providers.localcloud import checks, docker_api
-
-REGISTRY_WAIT_S = 30
-REQUEST_TIMEOUT_S = 10
-_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+from providers.localcloud import checks, docker_api, kept_images
+from providers.localcloud.registry import Registry
 
 
 def _address(value: str) -> str | None:
@@ -69,8 +64,14 @@ class RegistryImageHandler(Handler):
         tag = inputs["image_id"].removeprefix("sha256:")[:16]
         digest = registry.digest_of(inputs["repository"], tag, inputs["image_id"])
         if digest is None:
-            digest = _push(ctx, inputs, tag)
+            place = (registry, inputs["repository"])
+            digest = kept_images.send(ctx, *place, tag, inputs["image_id"])
+            pushed = digest is None
+            if digest is None:
+                digest = _push(ctx, inputs, tag)
             registry.require(inputs["repository"], digest)
+            if pushed:
+                kept_images.keep(ctx, *place, digest, inputs["image_id"])
         ref = f"{inputs['pull_address']}/{inputs['repository']}@{digest}"
         return Created(ref, {"digest": digest, "ref": ref})
 
@@ -92,69 +93,6 @@ class RegistryImageHandler(Handler):
 
     def delete(self, ctx: Context, id: str, inputs: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Nothing: layers are shared, and the registry goes with its machine."""
-
-
-class Registry:
-    """A Docker registry over plain HTTP on loopback."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-
-    def _ask(self, method: str, path: str) -> tuple[int, Mapping[str, str], bytes]:
-        import http.client  # late: with it come ssl and email, 0.1 s at each start of the plugin
-
-        host, _, port = self.address.rpartition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=REQUEST_TIMEOUT_S)
-        try:
-            connection.request(method, path, headers={"Accept": _MANIFEST})
-            answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
-        except http.client.HTTPException as error:
-            raise OSError(f"no proper answer: {error!r}") from error
-        finally:
-            connection.close()
-
-    def wait(self, ctx: Context) -> None:
-        """Until it answers; ProviderError after REGISTRY_WAIT_S."""
-        deadline = time.monotonic() + REGISTRY_WAIT_S
-        why: object = ""
-        while time.monotonic() < deadline:
-            try:
-                status, _, _ = self._ask("GET", "/v2/")
-                if status == 200:
-                    return
-                why = f"status {status}"
-            except OSError as error:
-                why = error
-            ctx.status(f"waiting for the registry at {self.address}")
-            ctx.sleep(0.5)
-        raise ProviderError(
-            f"the image registry at {self.address} does not answer after {REGISTRY_WAIT_S} s ({why}). It runs on the hub VM: "
-            "see that the machine is up (`./hub status`), and that nothing else has taken the port."
-        )
-
-    def has(self, repository: str, digest: str) -> bool:
-        """Whether it holds the manifest; False as well when it does not answer."""
-        try:
-            return self._ask("HEAD", f"/v2/{repository}/manifests/{digest}")[0] == 200
-        except OSError:
-            return False
-
-    def require(self, repository: str, digest: str) -> None:
-        """ProviderError unless it holds the manifest."""
-        if not self.has(repository, digest):
-            raise ProviderError(
-                f"the registry at {self.address} took {repository}@{digest} but does not give it back; is its disk full?"
-            )
-
-    def digest_of(self, repository: str, tag: str, image_id: str) -> str | None:
-        """The digest under a tag, if what is there is the image with this id."""
-        status, headers, body = self._ask("GET", f"/v2/{repository}/manifests/{tag}")
-        if status != 200:
-            return None
-        digest = headers.get("docker-content-digest", "")
-        same = json.loads(body).get("config", {}).get("digest") == image_id
-        return digest if same and digest else None
 
 
 def _push(ctx: Context, inputs: Mapping[str, Any], tag: str) -> str:

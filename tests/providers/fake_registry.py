@@ -89,6 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         upload = self.path.rpartition("/")[2].partition("?")[0]
         content = self.registry.uploads.pop(upload) + body
+        if self.path.partition("digest=")[2].replace("%3A", ":") != _digest(content):
+            self._send(400, b'{"errors": [{"code": "DIGEST_INVALID"}]}')
+            return
         self.registry.blobs[_digest(content)] = content
         self._send(201, Docker_Content_Digest=_digest(content))
 

@@ -11,7 +11,7 @@ import pytest
 
 from operations import images
 from providers.base import Context, ProviderError
-from providers.localcloud import registry_image
+from providers.localcloud import registry as local_registry
 from providers.localcloud.password import ALPHABET
 from tests.providers import fake_registry
 from tests.providers.conftest import docker, machine
@@ -103,9 +103,9 @@ class Silent:
 def test_registry_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_registry.running() as registry:
         address = registry.address
-    monkeypatch.setattr(registry_image, "REGISTRY_WAIT_S", 1)
+    monkeypatch.setattr(local_registry, "WAIT_S", 1)
     with pytest.raises(ProviderError, match=f"the image registry at {address} does not answer after 1 s .*/hub status"):
-        registry_image.Registry(address).wait(Context("urn::registry", Silent()))
+        local_registry.Registry(address).wait(Context("urn::registry", Silent()))
 
 
 def test_registry_of_another_machine_is_refused(stack: Stack, tiny: str) -> None:
