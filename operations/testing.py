@@ -15,6 +15,8 @@ from operations.paths import BYTECODE, ROOT, VENV_PYTHON, owner_label
 from operations.progress import note
 
 MARKERS = ("unit", "sandbox", "swarm", "browser", "load")
+PROCESSES = 3
+"""On 2 cores: with two, a third of the time waited for machines; more would starve the machines (docs/benchmarks.md)."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,12 +59,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _selection(mark: str | None, rest: Sequence[str]) -> list[str]:
-    """pytest's options. Everything at once runs in two processes: tests of the local cloud mostly wait for its machines,
+    """pytest's options. Everything at once runs in several processes: tests of the local cloud mostly wait for its machines,
     so the others find a core that is free. The order is that of tests/conftest.py, longest chains first."""
     if mark:
         return ["-m", mark]
     told_itself = any(option in {"-s", "--pdb", "-n"} or option.startswith("--dist") for option in rest)
-    return [] if told_itself else ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    return [] if told_itself else ["-n", str(PROCESSES), "--dist", "loadgroup", "--no-loadscope-reorder"]
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

@@ -62,8 +62,8 @@ def group_of(item: pytest.Item) -> str:
 
 def pytest_collection_finish() -> None:
     """The clouds' SDKs are a million objects that stay; to look through them again and again was a third of the unit tests' time."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -74,4 +74,5 @@ def repository() -> Path:
 
 def pytest_configure() -> None:
     """A background job ignores Ctrl-C and hands that down; tests that press it need the usual answer."""
+    gc.disable()  # until everything is imported, see pytest_collection_finish
     signal.signal(signal.SIGINT, signal.default_int_handler)

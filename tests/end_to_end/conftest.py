@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -14,12 +15,23 @@ from operations.load.runs import target_of
 from tests.end_to_end.cluster import Cluster
 
 
+LIFE = pytest.StashKey[contextlib.ExitStack]()
+"""Of the shared semester: closing it destroys the semester."""
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """The demo semester under a name, ports and a network of its own.
 
     SEMESTERHUB_TEST_STACK names a stack that is already up, for working on the tests; it is left as it is.
     """
+    with contextlib.ExitStack() as life:
+        pytestconfig.stash[LIFE] = life
+        yield life.enter_context(_semester())
+
+
+@contextlib.contextmanager
+def _semester() -> Iterator[Cluster]:
     existing = os.environ.get("SEMESTERHUB_TEST_STACK")
     if existing:
         yield _cluster(existing)
@@ -29,6 +41,14 @@ def cluster() -> Iterator[Cluster]:
         done = scratch_stack.hub("up", "--stack", name)
         assert done.returncode == 0, scratch_stack.tail(done, 30)
         yield _cluster(name)
+
+
+@pytest.hookimpl(trylast=True)  # after what the test itself takes down
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Where processes share the tests by groups, the semester goes with the last test of its group, not of the whole run."""
+    groups = [{m.args[0] for m in test.iter_markers("xdist_group")} if test else set() for test in (item, nextitem)]
+    if getattr(item.config.option, "loadgroup", False) and groups[0] != groups[1] and LIFE in item.config.stash:
+        item.config.stash[LIFE].close()
 
 
 def _cluster(name: str) -> Cluster:

@@ -152,8 +152,8 @@ def test_only_marked_processes_of_this_stack_are_ended() -> None:
 @pytest.mark.parametrize(
     ("mark", "rest", "expected"),
     [
-        (None, [], ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]),
-        (None, ["-k", "homes"], ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]),
+        (None, [], ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]),
+        (None, ["-k", "homes"], ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]),
         (None, ["-s"], []),
         (None, ["-n", "4"], []),
         ("unit", [], ["-m", "unit"]),
