@@ -14,7 +14,6 @@ from operations.engine import Pulumi
 from operations.load.runs import target_of
 from tests.end_to_end.cluster import Cluster
 
-
 LIFE = pytest.StashKey[contextlib.ExitStack]()
 """Of the shared semester: closing it destroys the semester."""
 
