@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import docker
@@ -142,12 +144,12 @@ def fetch(url: str, host: str, accept: str = "*/*") -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-@pytest.mark.swarm
-def test_the_edge_explains_an_absent_hub_and_hides_metrics_and_queries(client: docker.DockerClient) -> None:
-    tag = build("edge", lambda line: None).tag
+@contextmanager
+def edge(client: docker.DockerClient) -> Iterator[tuple[Container, int]]:
+    """An edge that is ready, and its port on this host."""
     port = free_port()
     container = client.containers.run(
-        tag,
+        build("edge", lambda line: None).tag,
         detach=True,
         cap_drop=["ALL"],
         cap_add=["NET_BIND_SERVICE"],
@@ -155,15 +157,23 @@ def test_the_edge_explains_an_absent_hub_and_hides_metrics_and_queries(client: d
         environment={"SEMESTERHUB_SITE": "demo.localhost", "SEMESTERHUB_TLS": "internal"},
     )
     try:
-        url = f"https://127.0.0.1:{port}"
         deadline = time.monotonic() + 30
         while True:
             try:
-                assert fetch(f"{url}/_edge/health", "demo.localhost") == (200, "ok")
+                assert fetch(f"https://127.0.0.1:{port}/_edge/health", "demo.localhost") == (200, "ok")
                 break
             except OSError:
                 assert time.monotonic() < deadline, container.logs().decode()
                 time.sleep(0.2)
+        yield container, port
+    finally:
+        container.remove(force=True, v=True)
+
+
+@pytest.mark.swarm
+def test_the_edge_explains_an_absent_hub_and_hides_metrics_and_queries(client: docker.DockerClient) -> None:
+    with edge(client) as (container, port):
+        url = f"https://127.0.0.1:{port}"
         assert fetch(f"{url}/hub/metrics", "demo.localhost")[0] == 404
         assert fetch(f"{url}/metrics", "demo.localhost")[0] == 404
         status, page = fetch(f"{url}/hub/home?token=sesame", "demo.localhost", "text/html")
@@ -172,5 +182,52 @@ def test_the_edge_explains_an_absent_hub_and_hides_metrics_and_queries(client: d
         assert status == 502 and "message" in json.loads(text)
         log = container.logs().decode()
         assert "/hub/home" in log and "sesame" not in log
-    finally:
-        container.remove(force=True, v=True)
+
+
+HASTY_HUB = r"""
+import socket, threading
+from sys import exit
+def answer(connection):
+    while True:
+        asked = b""
+        while b"\r\n\r\n" not in asked:
+            asked += connection.recv(65536) or exit()
+        connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 20000\r\n\r\n" + b"x" * 20000)
+        while b"password=b" not in asked:
+            asked += connection.recv(65536) or exit()
+server = socket.create_server(("127.0.0.1", 8000))
+print("ready", flush=True)
+while True:
+    threading.Thread(target=answer, args=server.accept()[:1]).start()
+"""
+"""Answers as soon as it has the request's head."""
+
+
+@pytest.mark.swarm
+def test_an_answer_that_comes_before_the_end_of_the_question_arrives_whole(
+    client: docker.DockerClient, student_tag: str
+) -> None:
+    with edge(client) as (container, port):
+        hub = client.containers.run(
+            student_tag, ["python3", "-c", HASTY_HUB], detach=True, network_mode=f"container:{container.id}"
+        )
+        try:
+            deadline = time.monotonic() + 30
+            while b"ready" not in hub.logs():
+                assert time.monotonic() < deadline, hub.logs().decode()
+                time.sleep(0.2)
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            for _ in range(10):
+                connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+                connection.putrequest("POST", "/hub/login", skip_host=True)
+                connection.putheader("Host", "demo.localhost")
+                connection.putheader("Content-Length", "21")
+                connection.endheaders()
+                time.sleep(0.05)
+                connection.send(b"username=a&password=b")
+                answer = connection.getresponse()
+                assert (answer.status, len(answer.read())) == (403, 20000)
+                connection.close()
+        finally:
+            hub.remove(force=True, v=True)
