@@ -187,7 +187,7 @@ def execute(
 def _frames(raw: Any, deadline: float, cancelled: threading.Event | None) -> Iterator[tuple[int, bytes]]:
     """Docker's multiplexed stream: 8 bytes of header (stream, length), then that much."""
     connection = getattr(raw, "_sock", raw)
-    buffer = bytearray()
+    buffer = bytearray(_read_ahead(raw, connection))
     while True:
         while len(buffer) >= 8:
             stream, length = struct.unpack(">BxxxL", buffer[:8])
@@ -203,6 +203,19 @@ def _frames(raw: Any, deadline: float, cancelled: threading.Event | None) -> Ite
             if not chunk:
                 return
             buffer += chunk
+
+
+def _read_ahead(raw: Any, connection: Any) -> bytes:
+    """What came together with the head of Docker's answer: http.client took it off the socket, and docker-py drops it.
+
+    So all output of a short command is lost where this process had to wait for a core for so long.
+    """
+    reader = raw._response.raw._fp.fp
+    connection.setblocking(False)  # with nothing ahead, the reader would wait for more
+    try:
+        return reader.peek()
+    finally:
+        connection.setblocking(True)
 
 
 def put_files(

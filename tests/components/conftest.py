@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def own_event_loop() -> Iterator[None]:
+def _own_event_loop() -> Iterator[None]:
     """An event loop for the main thread, as `pulumi up` gives to a program. After another test's asyncio.run there is none."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
     loop.close()
     asyncio.set_event_loop(None)
+
+
+for_fixtures_of_a_module = pytest.fixture(scope="module", autouse=True)(_own_event_loop)
+for_each_test = pytest.fixture(autouse=True)(_own_event_loop)
