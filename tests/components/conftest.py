@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 
-def _own_event_loop() -> Iterator[None]:
+def _loop() -> Iterator[None]:
     """An event loop for the main thread, as `pulumi up` gives to a program. After another test's asyncio.run there is none."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -17,5 +17,5 @@ def _own_event_loop() -> Iterator[None]:
     asyncio.set_event_loop(None)
 
 
-for_fixtures_of_a_module = pytest.fixture(scope="module", autouse=True)(_own_event_loop)
-for_each_test = pytest.fixture(autouse=True)(_own_event_loop)
+own_event_loop = pytest.fixture(autouse=True)(_loop)
+event_loop_of_module_fixtures = pytest.fixture(scope="module", autouse=True)(_loop)
