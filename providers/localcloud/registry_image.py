@@ -64,14 +64,11 @@ class RegistryImageHandler(Handler):
         tag = inputs["image_id"].removeprefix("sha256:")[:16]
         digest = registry.digest_of(inputs["repository"], tag, inputs["image_id"])
         if digest is None:
-            place = (registry, inputs["repository"])
-            digest = kept_images.send(ctx, *place, tag, inputs["image_id"])
-            pushed = digest is None
+            digest = kept_images.send(ctx, registry, inputs["repository"], tag, inputs["image_id"])
             if digest is None:
                 digest = _push(ctx, inputs, tag)
+                kept_images.keep(ctx, registry, inputs["repository"], digest, inputs["image_id"])
             registry.require(inputs["repository"], digest)
-            if pushed:
-                kept_images.keep(ctx, *place, digest, inputs["image_id"])
         ref = f"{inputs['pull_address']}/{inputs['repository']}@{digest}"
         return Created(ref, {"digest": digest, "ref": ref})
 

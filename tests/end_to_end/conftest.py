@@ -12,6 +12,7 @@ import pytest
 from operations import scratch_stack, setup
 from operations.engine import Pulumi
 from operations.load.runs import target_of
+from tests.conftest import group_of
 from tests.end_to_end.cluster import Cluster
 
 LIFE = pytest.StashKey[contextlib.ExitStack]()
@@ -45,8 +46,9 @@ def _semester() -> Iterator[Cluster]:
 @pytest.hookimpl(trylast=True)  # after what the test itself takes down
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Where processes share the tests by groups, the semester goes with the last test of its group, not of the whole run."""
-    groups = [{m.args[0] for m in test.iter_markers("xdist_group")} if test else set() for test in (item, nextitem)]
-    if getattr(item.config.option, "loadgroup", False) and groups[0] != groups[1] and LIFE in item.config.stash:
+    grouped = getattr(item.config.option, "loadgroup", False)
+    last = nextitem is None or group_of(nextitem) != group_of(item)
+    if grouped and last and LIFE in item.config.stash:
         item.config.stash[LIFE].close()
 
 
